@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The relay: accepts mail over SMTP, keeps it in the shared queue, delivers it.
+//!
+//! The files follow the way of a message: `listener -> session -> admission -> intake -> (queue) -> delivery -> dns ->
+//! site -> client -> (queue)`. `app` builds all of it and is the only spawner.
+//! **Owns:** sockets, TLS, DNS, files, tasks. **Never:** a Redis key, a Kubernetes client, a decision about mail.
+
+pub mod config;
+pub mod metrics;

@@ -1,1 +1,7 @@
-//! Placeholder.
+//! Decisions, pure: the same code in the relay, in the operator and in `explain`.
+//!
+//! Two halves: from resources to a [`config`] (`compile`), and from a config and facts to what happens with a message
+//! (`route`, `mx`, `outcome`, `retry`, `shape`, `bounce`).
+//! **Owns:** what is decided. **Never:** I/O, a clock, randomness but a seed passed in.
+
+pub mod config;

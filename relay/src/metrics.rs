@@ -1,0 +1,140 @@
+//! Every metric, once: name, help, labels.
+//! **Owns:** the registry. **Never:** a label with a domain, an address, an ID or free text (style: closed enums or names
+//! from the spec).
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// All metrics of one relay. Cloning shares them.
+#[derive(Clone)]
+pub struct Metrics {
+    /// What `/metrics` prints.
+    pub registry: Registry,
+    /// Messages that got a 250, by listener.
+    pub messages_accepted: IntCounterVec,
+    /// Commands and messages refused, by listener and reply code class (`4yz`, `5yz`).
+    pub messages_refused: IntCounterVec,
+    /// Open sessions, by listener.
+    pub sessions: IntGaugeVec,
+    /// Recipients' outcomes by outcome and stage.
+    pub attempts: IntCounterVec,
+    /// From the claim to the outcome, in seconds.
+    pub attempt_duration: Histogram,
+    /// From acceptance to delivery, in seconds.
+    pub delivery_latency: Histogram,
+    /// From the end of the data to the queue's answer, in seconds.
+    pub enqueue_duration: Histogram,
+    /// Attempts that run now.
+    pub attempts_running: IntGauge,
+    /// Connections to far sides by what became of TLS: `verified`, `unverified`, `clear`, `cleared` (fell back).
+    pub connections_out: IntCounterVec,
+    /// DNS look-ups by result.
+    pub dns_lookups: IntCounterVec,
+    /// Claims that turned out to be another incarnation's when settled.
+    pub claims_lost: IntCounter,
+    /// Final dots sent whose reply never came or whose settle was not confirmed.
+    pub possible_duplicates: IntCounter,
+    /// Incarnations reaped by this relay.
+    pub reaps: IntCounter,
+    /// How much of the lease was left at the last heartbeat's confirmation, in seconds, smallest of all partitions.
+    pub lease_margin: prometheus::Gauge,
+}
+
+impl Metrics {
+    /// Registers everything in a registry of its own.
+    ///
+    /// # Errors
+    /// Two metrics with one name: a bug that every test run shows.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| -> Result<Histogram, prometheus::Error> {
+            let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let metric = IntGauge::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok(metric)
+        };
+        let sessions =
+            IntGaugeVec::new(Opts::new("postrider_sessions", "Open SMTP sessions."), &["listener"])?;
+        registry.register(Box::new(sessions.clone()))?;
+        let lease_margin = prometheus::Gauge::new(
+            "postrider_lease_margin_seconds",
+            "Time left on the lease when a heartbeat was confirmed; near 0 the relay stops sending.",
+        )?;
+        registry.register(Box::new(lease_margin.clone()))?;
+        Ok(Self {
+            messages_accepted: counters(
+                "postrider_messages_accepted_total",
+                "Messages that got a 250.",
+                &["listener"],
+            )?,
+            messages_refused: counters(
+                "postrider_messages_refused_total",
+                "Transactions refused, by reply class.",
+                &["listener", "class"],
+            )?,
+            sessions,
+            attempts: counters(
+                "postrider_attempts_total",
+                "Recipients' outcomes, by how far the attempt came.",
+                &["outcome", "stage"],
+            )?,
+            attempt_duration: histogram(
+                "postrider_attempt_duration_seconds",
+                "From the claim to the outcome.",
+                &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0],
+            )?,
+            delivery_latency: histogram(
+                "postrider_delivery_latency_seconds",
+                "From acceptance to delivery.",
+                &[0.01, 0.05, 0.25, 1.0, 5.0, 60.0, 600.0, 3600.0, 86_400.0],
+            )?,
+            enqueue_duration: histogram(
+                "postrider_enqueue_duration_seconds",
+                "From the end of the data to the queue's answer.",
+                &[0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0],
+            )?,
+            attempts_running: gauge("postrider_attempts_running", "Attempts that run now.")?,
+            connections_out: counters(
+                "postrider_connections_out_total",
+                "Connections to far sides, by TLS.",
+                &["tls"],
+            )?,
+            dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
+            claims_lost: counter(
+                "postrider_claims_lost_total",
+                "Claims that were another relay's when settled.",
+            )?,
+            possible_duplicates: counter(
+                "postrider_possible_duplicates_total",
+                "Final dots sent whose outcome was not recorded; the far side may get these again.",
+            )?,
+            reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
+            lease_margin,
+            registry,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_name_is_registered_once() {
+        super::Metrics::new().expect("names are unique");
+    }
+}
