@@ -1,0 +1,51 @@
+use super::*;
+
+fn at(millis: u64) -> Mono {
+    Mono::from_start(Duration::from_millis(millis))
+}
+
+fn epoch(run_id: &str, accepted: u64, since_millis: u64) -> Epoch {
+    Epoch { run_id: run_id.into(), accepted, since: Duration::from_millis(since_millis) }
+}
+
+#[test]
+fn a_store_that_runs_for_long_lets_a_new_pod_in_at_once() {
+    let mut gate = EpochGate::default();
+    assert_eq!(gate.observe(&epoch("a", 0, 60_000), at(0)), EpochChange::Same);
+    assert_eq!(gate.closed_for(at(0)), None);
+}
+
+#[test]
+fn a_new_pod_waits_for_those_that_knew_the_old_store() {
+    let mut gate = EpochGate::default();
+    assert_eq!(gate.observe(&epoch("a", 0, 1_000), at(0)), EpochChange::Same);
+    assert_eq!(gate.closed_for(at(500)), Some(Duration::from_millis(1_500)));
+    assert_eq!(gate.closed_for(at(2_000)), None);
+}
+
+#[test]
+fn a_reconnect_to_the_same_store_is_no_change() {
+    let mut gate = EpochGate::default();
+    gate.observe(&epoch("a", 5, 60_000), at(0));
+    assert_eq!(gate.observe(&epoch("a", 9, 60_000), at(0)), EpochChange::Same);
+    assert_eq!(gate.closed_for(at(0)), None);
+}
+
+#[test]
+fn who_knew_the_old_store_waits_in_full_however_late_it_comes() {
+    let mut gate = EpochGate::default();
+    gate.observe(&epoch("a", 5, 60_000), at(0));
+    assert_eq!(gate.observe(&epoch("b", 5, 60_000), at(0)), EpochChange::NewRun);
+    assert_eq!(gate.closed_for(at(2_999)), Some(Duration::from_millis(1)));
+}
+
+#[test]
+fn a_store_that_forgot_messages_says_how_many() {
+    let mut gate = EpochGate::default();
+    gate.observe(&epoch("a", 5, 60_000), at(0));
+    gate.saw_accepted(12);
+    assert_eq!(gate.observe(&epoch("a", 10, 60_000), at(0)), EpochChange::WentBack { missing: 2 });
+    assert_eq!(gate.closed_for(at(0)), Some(GATE));
+    // Told once: from here on the store's count is the one to compare with.
+    assert_eq!(gate.observe(&epoch("a", 10, 60_000), at(9_000)), EpochChange::Same);
+}
