@@ -4,5 +4,10 @@
 //! site -> client -> (queue)`. `app` builds all of it and is the only spawner.
 //! **Owns:** sockets, TLS, DNS, files, tasks. **Never:** a Redis key, a Kubernetes client, a decision about mail.
 
+pub mod admission;
+pub mod auth;
 pub mod config;
+pub mod intake;
 pub mod metrics;
+pub mod session;
+pub mod tls;

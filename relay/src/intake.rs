@@ -1,0 +1,4 @@
+//! intake
+
+pub mod scan;
+pub mod trace;

@@ -1,0 +1,3 @@
+//! session
+
+pub mod wire;
