@@ -4,4 +4,10 @@
 //! (`route`, `mx`, `outcome`, `retry`, `shape`, `bounce`).
 //! **Owns:** what is decided. **Never:** I/O, a clock, randomness but a seed passed in.
 
+pub mod bounce;
 pub mod config;
+pub mod mx;
+pub mod outcome;
+pub mod retry;
+pub mod shape;
+pub mod tls_policy;
