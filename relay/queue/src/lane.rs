@@ -1,0 +1,138 @@
+//! Lanes: waiting deliveries of one class to one domain by one route; and their suspension.
+//! **Owns:** [`Lane`], [`RouteName`], suspend.lua. **Never:** when a lane should be suspended (the shell's sites know).
+
+use std::time::Duration;
+
+use postrider_mail::{Class, Domain};
+
+use crate::{error::Unavailable, partition::Partition};
+
+/// The longest name of a route: `namespace/name` of a rule.
+pub const MAX_ROUTE_NAME_BYTES: usize = 320;
+
+/// The rule that says where a delivery goes, by name, or `default`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteName(Box<str>);
+
+/// Waiting deliveries of one class to one domain by one route.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    /// How soon they are wanted.
+    pub class: Class,
+    /// Where to.
+    pub domain: Domain,
+    /// By which rule.
+    pub route: RouteName,
+}
+
+/// A text that names no lane or no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "found {0:?}; expected CLASS/DOMAIN/ROUTE, the route being 1 to 320 printable ASCII characters without spaces"
+)]
+pub struct InvalidLane(String);
+
+/// What a config is called where lanes are suspended under it: a suspension by another config counts for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConfigTag(Box<str>);
+
+impl RouteName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// If it has other than printable ASCII characters, none, or too many.
+    pub fn parse(text: &str) -> Result<Self, InvalidLane> {
+        let is_name =
+            (1..=MAX_ROUTE_NAME_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if is_name { Ok(Self(text.into())) } else { Err(InvalidLane::of(text)) }
+    }
+
+    /// The route of mail that no rule routes.
+    pub fn default_route() -> Self {
+        Self("default".into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for RouteName {
+    fn default() -> Self {
+        Self::default_route()
+    }
+}
+
+impl ConfigTag {
+    /// A tag from a config's hash: its first 32 characters that are letters or digits.
+    pub fn new(hash: &str) -> Self {
+        Self(hash.chars().filter(char::is_ascii_alphanumeric).take(32).collect())
+    }
+
+    /// The tag.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl InvalidLane {
+    fn of(text: &str) -> Self {
+        Self(text.chars().take(80).collect())
+    }
+}
+
+impl std::fmt::Display for RouteName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.class, self.domain, self.route)
+    }
+}
+
+impl std::str::FromStr for Lane {
+    type Err = InvalidLane;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let mut parts = text.splitn(3, '/');
+            let class = parts.next()?.parse().ok()?;
+            let domain = Domain::parse(parts.next()?).ok()?;
+            Some(Self { class, domain, route: RouteName::parse(parts.next()?).ok()? })
+        };
+        parse().ok_or_else(|| InvalidLane::of(text))
+    }
+}
+
+impl Partition {
+    /// No delivery of `lane` is claimed for `wait` from now (expired ones and wishes of admins excepted), unless it is resumed or
+    /// the config becomes another one than `config`.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn suspend(&self, lane: &Lane, wait: Duration, config: &ConfigTag) -> Result<(), Unavailable> {
+        let _ = (lane, wait, config);
+        panic!("being written")
+    }
+
+    /// `lane` is claimed from again.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn resume(&self, lane: &Lane) -> Result<(), Unavailable> {
+        let _ = lane;
+        panic!("being written")
+    }
+
+    /// Lifts all suspensions by configs other than `config`, in slices. For when a process has loaded another config.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn resume_other(&self, config: &ConfigTag) -> Result<u64, Unavailable> {
+        let _ = config;
+        panic!("being written")
+    }
+}

@@ -1,0 +1,97 @@
+//! One partition of the queue: a whole queue of its own, all operations are methods of it.
+//! **Owns:** [`Partition`], what its operations share. **Never:** chooses among partitions (shards.rs).
+
+use std::sync::Arc;
+
+use postrider_mail::PartitionName;
+
+use crate::{
+    connection::{Connections, OnConnect, Target},
+    error::Unavailable,
+    incarnation::LeaseHandle,
+    keys::{FleetName, Keys},
+};
+
+/// What an enqueue waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The store's own disk.
+    #[default]
+    Synced,
+    /// The disks of this many replicas as well.
+    Replicated(u32),
+    /// Whatever the store's answer means.
+    Unchecked,
+}
+
+/// How to make a partition.
+#[derive(Clone)]
+pub struct PartitionOptions {
+    /// Whose mail.
+    pub fleet: FleetName,
+    /// Its name.
+    pub name: PartitionName,
+    /// Where it is.
+    pub target: Target,
+    /// What enqueue waits for.
+    pub durability: Durability,
+    /// This process's standing in it.
+    pub lease: LeaseHandle,
+    /// Checks each new connection.
+    pub on_connect: Option<OnConnect>,
+}
+
+/// One partition of the queue. Cloning shares.
+#[derive(Debug, Clone)]
+pub struct Partition(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: PartitionName,
+    keys: Keys,
+    connections: Connections,
+    lease: LeaseHandle,
+    durability: Durability,
+}
+
+impl Partition {
+    /// A partition; connections are made when first needed.
+    ///
+    /// # Errors
+    /// If its URL or certificates can't be read.
+    pub fn new(options: PartitionOptions) -> Result<Self, Unavailable> {
+        let connections = Connections::new(options.target, Some(options.lease.clone()), options.on_connect)?;
+        Ok(Self(Arc::new(Inner {
+            keys: Keys::new(&options.fleet, &options.name),
+            name: options.name,
+            connections,
+            lease: options.lease,
+            durability: options.durability,
+        })))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &PartitionName {
+        &self.0.name
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// Its connections.
+    pub fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    /// This process's standing in it.
+    pub fn lease(&self) -> &LeaseHandle {
+        &self.0.lease
+    }
+
+    /// What enqueue waits for.
+    pub fn durability(&self) -> Durability {
+        self.0.durability
+    }
+}
