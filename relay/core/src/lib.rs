@@ -6,8 +6,11 @@
 
 pub mod bounce;
 pub mod config;
+pub mod matcher;
 pub mod mx;
 pub mod outcome;
+pub mod policy;
 pub mod retry;
+pub mod route;
 pub mod shape;
 pub mod tls_policy;
