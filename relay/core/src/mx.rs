@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use postrider_mail::{Domain, HostName};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-pub use addresses::is_special;
+pub use addresses::{check_address, is_special};
 pub use verdict::{DnsFailure, Unresolved};
 
 /// What one look-up gave. Only the first three are the word of an authority.

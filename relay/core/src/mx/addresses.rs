@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use super::{Addresses, Answer, Destinations, Families};
+use super::{Addresses, Answer, Destinations, Families, Unresolved};
 
 /// The addresses to try: allowed ones, families by turns, shuffled within a family.
 pub(super) fn usable(found: &Addresses, to: &Destinations, seed: u64) -> Vec<IpAddr> {
@@ -26,9 +27,23 @@ pub(super) fn usable(found: &Addresses, to: &Destinations, seed: u64) -> Vec<IpA
     by_turns.into_iter().take(to.limits.addresses_per_host.max(1)).collect()
 }
 
-/// Whether one of the addresses is this fleet's.
+/// Whether one of the addresses is this fleet's. A network that is allowed doesn't excuse a loop, unless it names that
+/// very address.
 pub(super) fn has_own(found: &Addresses, to: &Destinations) -> bool {
-    v4(found).into_iter().chain(v6(found)).any(|address| to.own_addresses.contains(&address.to_canonical()))
+    let is_excused = |address| to.allowed.iter().any(|net| *net == IpNet::from(address));
+    v4(found)
+        .into_iter()
+        .chain(v6(found))
+        .map(|address| address.to_canonical())
+        .any(|address| to.own_addresses.contains(&address) && !is_excused(address))
+}
+
+/// Whether mail may go to an address that a rule names.
+///
+/// # Errors
+/// When it is in a special network that isn't allowed.
+pub fn check_address(address: IpAddr, to: &Destinations) -> Result<(), Unresolved> {
+    if is_allowed(address, to) { Ok(()) } else { Err(Unresolved::Forbidden(address)) }
 }
 
 /// An address that was found and may not be mailed to.

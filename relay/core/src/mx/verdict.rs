@@ -63,10 +63,7 @@ pub enum Unresolved {
     #[error("mail for the domain loops back to this relay")]
     Loop,
     /// All addresses are in special networks that no configuration allows.
-    #[error(
-        "found only the address {0} in a network that mail may not go to; if it should, list it in the MailRelay's \
-         spec.allowedDestinations.cidrs"
-    )]
+    #[error("found only addresses in networks that mail may not go to, such as {0}")]
     Forbidden(IpAddr),
     /// All addresses are of a family that isn't used.
     #[error("found only addresses of a family that this relay does not use")]
@@ -75,7 +72,7 @@ pub enum Unresolved {
     #[error("none of the first of the domain's many mail hosts has an address")]
     TooMany,
     /// A smarthost named by a rule doesn't exist.
-    #[error("the smarthost {0} has no address; check the rule's spec.route.smarthost.hosts")]
+    #[error("the smarthost {0} has no address")]
     SmarthostAbsent(Box<str>),
     /// A look-up failed.
     #[error("the DNS look-up of {name} failed: {}", failure.as_str())]
@@ -112,6 +109,24 @@ impl Unresolved {
             Self::Loop => EnhancedCode::permanent(4, 6),
             Self::Forbidden(_) | Self::OtherFamily | Self::TooMany => EnhancedCode::transient(4, 4),
             Self::SmarthostAbsent(_) | Self::Failed { .. } => EnhancedCode::transient(4, 3),
+        }
+    }
+
+    /// What an administrator can do; for logs and `explain`, not for reports to senders.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden(_) => {
+                Some("if mail should go there, list it in the MailRelay's spec.allowedDestinations.cidrs")
+            }
+            Self::SmarthostAbsent(_) => Some("check the rule's spec.route.smarthost.hosts"),
+            Self::OtherFamily
+            | Self::TooMany
+            | Self::Failed { .. }
+            | Self::NullMx
+            | Self::NoSuchDomain
+            | Self::NoMailHost
+            | Self::HostsAbsent
+            | Self::Loop => None,
         }
     }
 
