@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod auth;
 pub mod config;
+pub mod dispatch;
 pub mod intake;
 pub mod metrics;
 pub mod session;
