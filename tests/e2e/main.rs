@@ -1,3 +1,3 @@
-//! Placeholder.
+//! Accept to deliver on real parts: a module per behaviour.
 
-fn main() {}
+mod harness;

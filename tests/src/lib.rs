@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The harness: real parts around the real binary, all on loopback, each on a free port, all gone when dropped.
+//!
+//! **Owns:** starting, breaking and watching Redis, DNS, far sides, clients, Postfix and relays. **Never:** a product's
+//! crate, so that it can't test itself; a wait without a deadline.
+//!
+//! Start at [`world::World`]: it puts the parts of one test together.
+
+pub mod certs;
+pub mod client;
+pub mod dns;
+pub mod http;
+pub mod ledger;
+pub mod manifests;
+pub mod metrics;
+pub mod ports;
+pub mod postfix;
+pub mod process;
+pub mod redis;
+pub mod relay;
+pub mod sink;
+pub mod source;
+pub mod wait;
+pub mod world;
+
+pub use ledger::Ledger;
+pub use wait::eventually;
+pub use world::World;

@@ -72,13 +72,18 @@ pub(crate) fn check() -> Vec<Finding> {
         for used in direct.iter().filter(|used| is_ours(used) && !arrows.ours.contains(&used.as_str())) {
             findings.push(finding(&name, used, &format!("it may use {:?} of ours", arrows.ours)));
         }
-        let never = NEVER_DIRECT.iter().find(|(crate_name, _)| *crate_name == name).map_or(&[][..], |row| row.1);
+        let never =
+            NEVER_DIRECT.iter().find(|(crate_name, _)| *crate_name == name).map_or(&[][..], |row| row.1);
         for used in direct.iter().filter(|used| never.contains(&used.as_str())) {
             findings.push(finding(&name, used, "go through the crate of ours that owns it"));
         }
         let tree = tree(&name);
         for used in arrows.never.iter().filter(|used| tree.contains(**used)) {
-            findings.push(finding(&name, used, "keep it out of this crate's tree (cargo tree -i says who brings it)"));
+            findings.push(finding(
+                &name,
+                used,
+                "keep it out of this crate's tree (cargo tree -i says who brings it)",
+            ));
         }
     }
     findings
@@ -89,7 +94,13 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn finding(package: &str, found: &str, hint: &str) -> Finding {
-    Finding { file: package.to_owned(), line: 0, check: "arrow", found: found.to_owned(), hint: hint.to_owned() }
+    Finding {
+        file: package.to_owned(),
+        line: 0,
+        check: "arrow",
+        found: found.to_owned(),
+        hint: hint.to_owned(),
+    }
 }
 
 /// Every crate that ends up in this one, with the features that it alone asks for: `cargo metadata` would mix those of

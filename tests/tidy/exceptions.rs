@@ -28,7 +28,10 @@ pub(crate) fn subtract(findings: Vec<Finding>) -> Vec<Finding> {
             file: "tests/tidy/exceptions.toml".to_owned(),
             line: 0,
             check: "exception",
-            found: format!("an exception for {} ({}, {:?}) that nothing needs", unused.file, unused.check, unused.found),
+            found: format!(
+                "an exception for {} ({}, {:?}) that nothing needs",
+                unused.file, unused.check, unused.found
+            ),
             hint: "remove it".to_owned(),
         });
     }
@@ -44,7 +47,8 @@ impl Exception {
 fn read() -> Vec<Exception> {
     let path = sources::root().join("tests/tidy/exceptions.toml");
     let text = std::fs::read_to_string(&path).expect("exceptions.toml is there");
-    let table: BTreeMap<String, Vec<BTreeMap<String, String>>> = toml::from_str(&text).expect("exceptions.toml parses");
+    let table: BTreeMap<String, Vec<BTreeMap<String, String>>> =
+        toml::from_str(&text).expect("exceptions.toml parses");
     let mut exceptions = Vec::new();
     for entry in table.get("exception").into_iter().flatten() {
         let field = |name: &str| {

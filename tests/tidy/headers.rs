@@ -22,7 +22,8 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     let text = header.join("\n");
-    let is_entry = ["main.rs", "tests.rs", "testkit.rs"].contains(&source.name()) || source.path.contains("/tests/");
+    let is_entry =
+        ["main.rs", "tests.rs", "testkit.rs"].contains(&source.name()) || source.path.contains("/tests/");
     if !is_entry {
         for word in ["**Owns:**", "**Never:**"] {
             if !text.contains(word) {

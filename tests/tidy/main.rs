@@ -37,7 +37,8 @@ fn the_house_rules_hold() {
 fn what_is_forbidden_is_found() {
     let pure = Source::from_text("relay/core/src/x.rs", include_str!("forbidden.rs.txt"));
     let found: Vec<String> = calls::check(&pure).into_iter().map(|f| f.found).collect();
-    for needle in [".await", "SystemTime::now", "std::fs", "std::env", "spawn", "unbounded_channel", "process::exit"]
+    for needle in
+        [".await", "SystemTime::now", "std::fs", "std::env", "spawn", "unbounded_channel", "process::exit"]
     {
         assert!(found.iter().any(|f| f.contains(needle)), "{needle} in {found:?}");
     }

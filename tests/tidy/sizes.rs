@@ -43,11 +43,19 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
         if function.lines > MAX_FUNCTION {
             findings.push(finding(function.line, found, "at most 120; cut it by duty"));
         } else if function.lines > LONG_FUNCTION && !function.has_excuse {
-            findings.push(finding(function.line, found, "cut it by duty, or say `// Long on purpose: …` in it"));
+            findings.push(finding(
+                function.line,
+                found,
+                "cut it by duty, or say `// Long on purpose: …` in it",
+            ));
         }
     }
     if source.lines() > MAX_FILE {
-        findings.push(finding(1, format!("a file of {} lines", source.lines()), "at most 600; cut it by duty"));
+        findings.push(finding(
+            1,
+            format!("a file of {} lines", source.lines()),
+            "at most 600; cut it by duty",
+        ));
     }
     findings
 }
@@ -65,7 +73,11 @@ pub(crate) fn warnings(sources: &[Source]) -> Vec<String> {
                 && module.content.is_some()
                 && span_lines(module.span()) > LONG_TESTS
             {
-                warnings.push(format!("{}: tests of {} lines, move them", source.path, span_lines(module.span())));
+                warnings.push(format!(
+                    "{}: tests of {} lines, move them",
+                    source.path,
+                    span_lines(module.span())
+                ));
             }
         }
         for function in functions(source).iter().filter(|function| function.parameters > MANY_PARAMETERS) {

@@ -1,0 +1,71 @@
+//! Certificates of a test's own authority.
+//! **Owns:** making them. **Never:** a key that outlives the test.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+/// An authority that clients of a test trust.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate with its key, in PEM and ready for a server.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The key, PKCS#8 PEM.
+    pub key: String,
+    /// For a server in this process.
+    pub server: Arc<ServerConfig>,
+}
+
+impl Authority {
+    /// Makes one.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Postrider test authority");
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// Its own certificate, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for these names.
+    pub fn issue(&self, names: &[&str]) -> Result<Certificate> {
+        let key = KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        ready(certificate.pem(), certificate.der().clone(), &key)
+    }
+}
+
+/// A certificate that nobody vouches for, as most mail servers have one.
+pub fn self_signed(name: &str) -> Result<Certificate> {
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec![name.to_owned()])?.self_signed(&key)?;
+    ready(certificate.pem(), certificate.der().clone(), &key)
+}
+
+fn ready(pem: String, der: CertificateDer<'static>, key: &KeyPair) -> Result<Certificate> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![der], private)?;
+    Ok(Certificate { certificate: pem, key: key.serialize_pem(), server: Arc::new(server) })
+}

@@ -1,0 +1,54 @@
+//! Free ports, and addresses of a test's own.
+//! **Owns:** where the parts of a test listen. **Never:** a fixed port.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result};
+
+/// A port at `127.0.0.1` that nothing listens on at this moment.
+pub fn free() -> Result<u16> {
+    free_at(Ipv4Addr::LOCALHOST.into())
+}
+
+/// A port at an address that nothing listens on at this moment.
+pub fn free_at(address: IpAddr) -> Result<u16> {
+    let listener = TcpListener::bind((address, 0)).with_context(|| format!("binding {address}"))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Addresses in 127/8 that only this test uses, and one port for all of them, as MX hosts share a port.
+#[derive(Debug, Clone)]
+pub struct Subnet {
+    second: u8,
+    third: u8,
+    port: u16,
+}
+
+impl Subnet {
+    /// Takes a random one.
+    pub fn random() -> Result<Self> {
+        let (second, third) = (rand::random_range(1..=254), rand::random_range(1..=254));
+        let port = free_at(Ipv4Addr::new(127, second, third, 1).into())?;
+        Ok(Self { second, third, port })
+    }
+
+    /// The address whose last byte is `last`.
+    pub fn address(&self, last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.second, self.third, last)
+    }
+
+    /// The same with the port.
+    pub fn socket(&self, last: u8) -> SocketAddr {
+        SocketAddr::new(self.address(last).into(), self.port)
+    }
+
+    /// The port that all of them share.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As a CIDR.
+    pub fn cidr(&self) -> String {
+        format!("127.{}.{}.0/24", self.second, self.third)
+    }
+}

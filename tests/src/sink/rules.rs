@@ -1,0 +1,163 @@
+//! What a sink does out of the ordinary: where, for whom, how often.
+//! **Owns:** rules and their counting. **Never:** I/O.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::wait::locked;
+
+/// A point of the dialogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum At {
+    /// Before the banner.
+    Banner,
+    /// EHLO or HELO.
+    Ehlo,
+    /// Behind the 220 to STARTTLS, in place of the handshake.
+    Handshake,
+    /// MAIL.
+    Mail,
+    /// Each RCPT.
+    Rcpt,
+    /// DATA, before the 354.
+    Data,
+    /// The end of the message.
+    Dot,
+}
+
+/// Whom a rule is for.
+#[derive(Debug, Clone)]
+pub enum Who {
+    /// All.
+    Any,
+    /// A recipient's domain (at [`At::Dot`]: any of the recipients).
+    Domain(String),
+    /// A recipient.
+    Recipient(String),
+    /// A sender.
+    Sender(String),
+}
+
+/// What to do in place of the ordinary.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Answer this line (the CRLF is added); the command has failed unless it begins with 2 or 3.
+    Reply(String),
+    /// Send these bytes and go on as if the command had failed.
+    Raw(Vec<u8>),
+    /// Send these bytes one at a time with a pause between; the command is done as usual but for its reply.
+    Drip(Vec<u8>, Duration),
+    /// Wait, then do the ordinary.
+    Delay(Duration),
+    /// Never answer.
+    Hang,
+    /// Close the connection; at [`At::Dot`] the message isn't kept.
+    Close,
+    /// At [`At::Dot`]: keep the message, then close without a reply. RFC 1047's case.
+    KeepAndClose,
+    /// Send this reply and close.
+    ReplyAndClose(String),
+}
+
+/// One thing that is out of the ordinary.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Where.
+    pub at: At,
+    /// For whom.
+    pub who: Who,
+    /// How often; always if absent.
+    pub times: Option<u32>,
+    /// What.
+    pub act: Act,
+}
+
+impl Rule {
+    /// For everyone, always.
+    pub fn new(at: At, act: Act) -> Self {
+        Self { at, who: Who::Any, times: None, act }
+    }
+
+    /// A reply for everyone, always.
+    pub fn reply(at: At, line: &str) -> Self {
+        Self::new(at, Act::Reply(line.to_owned()))
+    }
+
+    /// Only so often.
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// Only for one recipient.
+    pub fn recipient(mut self, recipient: &str) -> Self {
+        self.who = Who::Recipient(recipient.to_ascii_lowercase());
+        self
+    }
+
+    /// Only for the recipients of one domain.
+    pub fn domain(mut self, domain: &str) -> Self {
+        self.who = Who::Domain(domain.to_ascii_lowercase());
+        self
+    }
+
+    /// Only for one sender.
+    pub fn sender(mut self, sender: &str) -> Self {
+        self.who = Who::Sender(sender.to_ascii_lowercase());
+        self
+    }
+}
+
+/// The rules in force; the first that fits is followed.
+#[derive(Debug, Default)]
+pub struct Rules {
+    rules: Mutex<Vec<Rule>>,
+    followed: Mutex<HashMap<At, u64>>,
+    has_any: AtomicBool,
+}
+
+impl Rules {
+    pub(crate) fn replace(&self, rules: Vec<Rule>) {
+        self.has_any.store(!rules.is_empty(), Ordering::Release);
+        *locked(&self.rules) = rules;
+    }
+
+    pub(crate) fn followed(&self, at: At) -> u64 {
+        locked(&self.followed).get(&at).copied().unwrap_or(0)
+    }
+
+    /// What to do here for these, if it isn't the ordinary.
+    pub(crate) fn next(&self, at: At, sender: &str, recipients: &[String]) -> Option<Act> {
+        // The way of a bench: no lock where there is no rule.
+        if !self.has_any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut rules = locked(&self.rules);
+        let fits =
+            |rule: &&mut Rule| rule.at == at && rule.times != Some(0) && rule.who.fits(sender, recipients);
+        let rule = rules.iter_mut().find(fits)?;
+        rule.times = rule.times.map(|times| times - 1);
+        *locked(&self.followed).entry(at).or_default() += 1;
+        Some(rule.act.clone())
+    }
+}
+
+impl Who {
+    fn fits(&self, sender: &str, recipients: &[String]) -> bool {
+        let is_in = |address: &String, domain: &str| {
+            address.rsplit_once('@').is_some_and(|(_, other)| other.eq_ignore_ascii_case(domain))
+        };
+        match self {
+            Self::Any => true,
+            Self::Domain(domain) => recipients.iter().any(|address| is_in(address, domain)),
+            Self::Recipient(wanted) => recipients.iter().any(|address| address.eq_ignore_ascii_case(wanted)),
+            Self::Sender(wanted) => sender.eq_ignore_ascii_case(wanted),
+        }
+    }
+}

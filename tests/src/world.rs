@@ -1,0 +1,124 @@
+//! The parts of one test, put together: a nameserver, far sides, Redis, manifests, relays.
+//! **Owns:** their folder and their order. **Never:** shares anything with another test.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::{
+    dns::Dns,
+    ledger::Ledger,
+    manifests::{MailRelay, Manifests},
+    ports::Subnet,
+    redis::Redis,
+    relay::{self, Relay},
+    sink::{self, Sink},
+};
+
+/// One test's world. Fields are dropped in this order: clients of a part go before it.
+pub struct World {
+    /// The relays that were started with [`World::relay`].
+    pub relays: Vec<Relay>,
+    /// The far sides.
+    pub sinks: Vec<Sink>,
+    /// The queue's servers.
+    pub redis: Vec<Redis>,
+    /// The nameserver.
+    pub dns: Dns,
+    /// What relays run from.
+    pub manifests: Manifests,
+    /// The book of all far sides.
+    pub ledger: Ledger,
+    /// The addresses of the far sides.
+    pub subnet: Subnet,
+    folder: TempDir,
+}
+
+impl World {
+    /// A nameserver, one durable Redis and a MailRelay with dull defaults; no relay yet.
+    pub async fn new() -> Result<Self> {
+        Self::with_shards(1).await
+    }
+
+    /// The same with several shards, named `s0`, `s1`, ….
+    pub async fn with_shards(shards: usize) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("postrider-").tempdir()?;
+        let mut redis = Vec::new();
+        for number in 0..shards {
+            redis.push(Redis::start(&folder.path().join(format!("redis-{number}"))).await?);
+        }
+        let world = Self {
+            relays: Vec::new(),
+            sinks: Vec::new(),
+            redis,
+            dns: Dns::start().await?,
+            manifests: Manifests::new(&folder.path().join("manifests"))?,
+            ledger: Ledger::with_bodies(),
+            subnet: Subnet::random()?,
+            folder,
+        };
+        let queue = format!("{{managed: {{shards: {shards}, storage: 1Gi}}}}");
+        world.manifests.write("relay.yaml", &MailRelay { queue, ..MailRelay::default() }.yaml())?;
+        Ok(world)
+    }
+
+    /// Where this world's files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Adds a far side for a domain, with the MX and A records that lead to it; its number in [`World::sinks`].
+    pub async fn domain(&mut self, domain: &str) -> Result<usize> {
+        self.domain_with(domain, sink::Setup::default()).await
+    }
+
+    /// The same with a setup of its own.
+    pub async fn domain_with(&mut self, domain: &str, setup: sink::Setup) -> Result<usize> {
+        let number = self.sink(setup).await?;
+        self.dns.domain(domain, self.address(number).ip()).await?;
+        Ok(number)
+    }
+
+    /// Adds a far side that no record leads to yet.
+    pub async fn sink(&mut self, setup: sink::Setup) -> Result<usize> {
+        let number = self.sinks.len();
+        let address = self.subnet.socket(u8::try_from(number + 1)?);
+        self.sinks.push(Sink::start(address, self.ledger.clone(), setup).await?);
+        Ok(number)
+    }
+
+    /// The address that a far side of a number has, whether it is there or not.
+    pub fn address(&self, number: usize) -> SocketAddr {
+        self.subnet.socket(u8::try_from(number + 1).unwrap_or(u8::MAX))
+    }
+
+    /// What a relay of this world is started with.
+    pub fn setup(&self) -> relay::Setup {
+        let is_single = self.redis.len() == 1;
+        let url = |(number, redis): (usize, &Redis)| {
+            if is_single { redis.url() } else { format!("s{number}={}", redis.url()) }
+        };
+        relay::Setup {
+            manifests: self.manifests.folder().to_owned(),
+            redis: self.redis.iter().enumerate().map(url).collect(),
+            dns: self.dns.address(),
+            mx_port: self.subnet.port(),
+            listeners: vec!["smtp".to_owned()],
+            arguments: Vec::new(),
+            folder: self.folder.path().join(format!("relay-{}", self.relays.len())),
+        }
+    }
+
+    /// Starts a relay and waits until it is ready.
+    pub async fn relay(&mut self) -> Result<&mut Relay> {
+        self.relay_with(self.setup()).await
+    }
+
+    /// The same with a setup of its own.
+    pub async fn relay_with(&mut self, setup: relay::Setup) -> Result<&mut Relay> {
+        self.relays.push(Relay::start(setup).await?);
+        let last = self.relays.len() - 1;
+        Ok(&mut self.relays[last])
+    }
+}
