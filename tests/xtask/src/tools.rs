@@ -1,0 +1,106 @@
+//! Programs that aren't Rust's: found, or installed by the system's packages, or told how.
+//! **Owns:** which package has which program. **Never:** starts a service of the machine, or installs without need.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail, ensure};
+use postrider_tests::process::is_installed;
+
+/// A program and the Debian package that has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// The queue's server.
+pub(crate) const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" };
+/// A far side and a client.
+pub(crate) const POSTFIX: Tool = Tool { program: "postfix", package: "postfix" };
+/// All that tests run.
+pub(crate) const ALL: &[Tool] = &[
+    REDIS,
+    POSTFIX,
+    Tool { program: "swaks", package: "swaks" },
+    Tool { program: "curl", package: "curl" },
+    Tool { program: "python3", package: "python3" },
+];
+
+/// How other systems than Debian's install.
+const OTHER_SYSTEMS: &[(&str, &str)] = &[
+    ("dnf", "sudo dnf install"),
+    ("pacman", "sudo pacman -S"),
+    ("apk", "sudo apk add"),
+    ("zypper", "sudo zypper install"),
+    ("brew", "brew install"),
+];
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
+}
+
+/// Makes sure that these programs are there.
+pub(crate) fn ensure_installed(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_installed(tool.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    if is_installed("apt-get") {
+        if let Some(before) = as_root() {
+            println!("installing {} by apt-get", packages.join(", "));
+            install(&before, &packages)?;
+        } else {
+            bail!("found no {}; expected it in the path; run: sudo apt-get install {0}", packages.join(" "));
+        }
+    } else {
+        let how = OTHER_SYSTEMS.iter().find(|(program, _)| is_installed(program)).map(|(_, how)| *how);
+        let names = packages.join(" ").replace("redis-server", "redis");
+        match how {
+            Some(how) => bail!("found no {names}; expected it in the path; run: {how} {names}"),
+            None => {
+                bail!("found no {names}; expected it in the path; install it with your system's packages")
+            }
+        }
+    }
+    for tool in missing {
+        ensure!(is_installed(tool.program), "found no {} after installing {}", tool.program, tool.package);
+    }
+    Ok(())
+}
+
+/// What must stand before a command for it to run as root; none if there is no way without a password.
+fn as_root() -> Option<Vec<&'static str>> {
+    let is_root =
+        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    if is_root {
+        return Some(Vec::new());
+    }
+    let mut sudo = Command::new("sudo");
+    let may = sudo.args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    may.then(|| vec!["sudo", "-n"])
+}
+
+fn install(before: &[&str], packages: &[&str]) -> Result<()> {
+    // Neither may become a service of this machine: RUNLEVEL=1 keeps packages from starting them, and Postfix is left
+    // without a configuration.
+    let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"];
+    let run = |words: &[&str]| -> Result<()> {
+        let words: Vec<&str> = before.iter().chain(&environment).chain(words).copied().collect();
+        let (program, arguments) =
+            words.split_first().map_or(("env", &[][..]), |(program, rest)| (*program, rest));
+        let output = Command::new(program).args(arguments).output()?;
+        ensure!(output.status.success(), "{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    let preseed = "echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections";
+    // Where debconf can't be asked in advance, Postfix's own default for silent installs is as good.
+    drop(run(&["sh", "-c", preseed]));
+    run(&["apt-get", "update", "-q"])?;
+    run(&[&["apt-get", "install", "-y", "-q", "--no-install-recommends"], packages].concat())
+}
