@@ -49,7 +49,8 @@ impl std::fmt::Display for Incarnation {
 impl std::str::FromStr for Incarnation {
     type Err = InvalidIncarnation;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_hex =
+            text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let bits = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
         bits.map(Self).ok_or_else(|| InvalidIncarnation(text.chars().take(40).collect()))
     }

@@ -16,11 +16,14 @@ pub mod inspect;
 pub mod keys;
 pub mod lane;
 pub mod partition;
+pub mod preflight;
 pub mod reap;
 pub mod record;
 pub mod release;
 pub mod script;
 pub mod settle;
+pub mod shards;
+pub mod totals;
 
 pub use body::{Body, BodyWriter, StoredBody};
 pub use claim::{Claim, ClaimNumber, ClaimRequest, Claimed, ClaimedBatch, Ending};

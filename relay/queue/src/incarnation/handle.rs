@@ -37,6 +37,7 @@ impl std::fmt::Debug for Clock {
 pub struct LeaseHandle {
     lease: Arc<Mutex<Lease>>,
     lives: watch::Sender<Option<Incarnation>>,
+    epochs: watch::Sender<u64>,
     clock: Clock,
 }
 
@@ -52,7 +53,7 @@ pub struct InFlight<'a> {
 impl LeaseHandle {
     /// A lease that permits nothing yet.
     pub fn new(clock: Clock) -> Self {
-        Self { lease: Arc::default(), lives: watch::Sender::new(None), clock }
+        Self { lease: Arc::default(), lives: watch::Sender::new(None), epochs: watch::Sender::new(0), clock }
     }
 
     /// The incarnation that this process is in the partition; `None` before it is registered and after it was fenced.
@@ -115,7 +116,23 @@ impl LeaseHandle {
 
     /// A new connection says which store it found.
     pub fn observe_epoch(&self, epoch: &Epoch) -> EpochChange {
-        self.with(|lease| lease.observe_epoch(epoch, self.clock.now()))
+        let change = self.with(|lease| lease.observe_epoch(epoch, self.clock.now()));
+        match change {
+            EpochChange::Same => {}
+            EpochChange::NewRun | EpochChange::WentBack { .. } => self.epochs.send_modify(|count| *count += 1),
+        }
+        change
+    }
+
+    /// Counts the changes of the store behind the partition. At each one, while the gate is closed: first the facts of the last
+    /// minutes are told again, then the claims of the attempts that run are re-asserted.
+    pub fn watch_epochs(&self) -> watch::Receiver<u64> {
+        self.epochs.subscribe()
+    }
+
+    /// How long the oldest unanswered command has waited.
+    pub fn unanswered_for(&self) -> std::time::Duration {
+        self.with(|lease| lease.unanswered_for(self.clock.now()))
     }
 
     /// The partition answered with its count of accepted messages.

@@ -143,6 +143,11 @@ impl Lease {
         self.confirmed.map_or(Duration::ZERO, |sent| LEASE.saturating_sub(now.since(sent)))
     }
 
+    /// How long the oldest unanswered command has waited.
+    pub fn unanswered_for(&self, now: Mono) -> Duration {
+        self.unanswered.first_key_value().map_or(Duration::ZERO, |(_, sent)| now.since(*sent))
+    }
+
     /// Whether the final dot of this claim's attempt may leave now.
     ///
     /// # Errors
@@ -162,7 +167,7 @@ impl Lease {
         if age >= LEASE {
             return Err(NoPermit::BeatTooOld { age });
         }
-        let waiting = self.unanswered.first_key_value().map_or(Duration::ZERO, |(_, sent)| now.since(*sent));
+        let waiting = self.unanswered_for(now);
         if waiting > UNANSWERED_MAX {
             return Err(NoPermit::Unanswered { waiting });
         }

@@ -40,7 +40,12 @@ impl Observer {
 
     /// Takes one reading of all counters, sent and answered at the times given. Returns who is to be reaped, with the counter
     /// that the store must still have for it.
-    pub fn look(&mut self, counters: &[(Incarnation, u64)], sent: Mono, answered: Mono) -> Vec<(Incarnation, u64)> {
+    pub fn look(
+        &mut self,
+        counters: &[(Incarnation, u64)],
+        sent: Mono,
+        answered: Mono,
+    ) -> Vec<(Incarnation, u64)> {
         let was_slow = answered.since(sent) > SLOW_READ;
         let had_break = self.last_look.is_some_and(|last| sent.since(last) > BREAK);
         if was_slow || had_break {

@@ -1,0 +1,270 @@
+//! The queue as a whole: its partitions by name, which of them are what they should be, and which one takes the next message.
+//! **Owns:** [`Shards`]: choice, states, adoption, what is remembered of each store outside of it. **Never:** an operation on mail.
+//! What a partition had when last seen is kept in memory, on the other shards (`meta`, field `seen:NAME`) and wherever the shell
+//! puts [`Shards::watch_remembered`]; so a volume that was lost is told from a new one even if all pods restart, as long as one
+//! other shard or one pod's file is left. Invariant: loss is never silent.
+
+mod check;
+mod identity;
+mod standing;
+mod store;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use postrider_mail::{Mono, PartitionName};
+use tokio::sync::watch;
+
+pub use identity::{Identity, Remembered};
+pub use standing::{CLOCK_AGREEMENT, Standing, ShardStatus};
+pub use store::{AdoptError, State};
+
+use crate::{
+    connection::Target,
+    error::Unavailable,
+    incarnation::{Clock, LeaseHandle},
+    keys::FleetName,
+    partition::{Durability, Partition, PartitionOptions},
+    preflight::Topology,
+};
+
+/// One shard, as the config names it.
+#[derive(Debug, Clone)]
+pub struct ShardOptions {
+    /// The partition's name.
+    pub name: PartitionName,
+    /// Where it is.
+    pub target: Target,
+    /// The UUID of the queue that should be there, where the config knows it.
+    pub uuid: Option<Box<str>>,
+}
+
+/// A queue, as the config names it.
+#[derive(Debug, Clone)]
+pub struct ShardsOptions {
+    /// Whose mail.
+    pub fleet: FleetName,
+    /// The UID of the MailRelay, where there is one: a queue of another MailRelay isn't touched.
+    pub relay_uid: Option<Box<str>>,
+    /// Its shards; one at least.
+    pub shards: Vec<ShardOptions>,
+    /// How a 250 is backed.
+    pub durability: Durability,
+    /// How the servers are run.
+    pub topology: Topology,
+    /// What was last remembered of each, from the shell's file.
+    pub remembered: BTreeMap<PartitionName, Remembered>,
+    /// The boot-time clock.
+    pub clock: Clock,
+}
+
+/// All partitions of a queue. Cloning shares.
+#[derive(Debug, Clone)]
+pub struct Shards(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shards: Vec<Shard>,
+    settings: Arc<Settings>,
+    turn: AtomicUsize,
+    remembered: watch::Sender<BTreeMap<PartitionName, Remembered>>,
+}
+
+/// What all shards share.
+#[derive(Debug)]
+struct Settings {
+    relay_uid: Option<Box<str>>,
+    durability: Durability,
+    topology: Topology,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Shard {
+    partition: Partition,
+    known: Arc<Known>,
+}
+
+/// What is known of one shard; its connections' checks and the rounds of [`Shards::look`] write it.
+#[derive(Debug)]
+struct Known {
+    /// What the config says is there.
+    config_uuid: Option<Box<str>>,
+    standing: Mutex<Standing>,
+    remembered: Mutex<Option<Remembered>>,
+    /// When the last whole preflight was, and when it was last written down elsewhere.
+    times: Mutex<Times>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Times {
+    preflight: Option<Mono>,
+    written: Option<Mono>,
+}
+
+/// Why no partition takes a new message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoPartition {
+    /// Those that could have no room: `452 4.3.1`.
+    #[error("every usable partition of the queue is full")]
+    Full,
+    /// None can keep the promise behind a 250, or none answers: `451 4.3.0`.
+    #[error("no partition of the queue is usable")]
+    Unusable,
+}
+
+impl Shards {
+    /// The partitions. Nothing is asked yet: run [`Self::look`], or [`Self::run`], next.
+    ///
+    /// # Errors
+    /// If a URL or certificate can't be read.
+    pub fn new(options: ShardsOptions) -> Result<Self, Unavailable> {
+        let settings = Arc::new(Settings {
+            relay_uid: options.relay_uid,
+            durability: options.durability,
+            topology: options.topology,
+            clock: options.clock,
+        });
+        let shards = options
+            .shards
+            .into_iter()
+            .map(|shard| {
+                let remembered = options.remembered.get(&shard.name).cloned();
+                Shard::new(&options.fleet, shard, remembered, &settings)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let remembered = watch::Sender::new(options.remembered);
+        Ok(Self(Arc::new(Inner { shards, settings, turn: AtomicUsize::new(0), remembered })))
+    }
+
+    /// All partitions, usable or not.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.0.shards.iter().map(|shard| shard.partition.clone()).collect()
+    }
+
+    /// A partition by its name, as a queue ID has it.
+    pub fn get(&self, name: &PartitionName) -> Option<Partition> {
+        self.shard(name).map(|shard| shard.partition.clone())
+    }
+
+    /// The partition for the next new message. Never waits.
+    ///
+    /// # Errors
+    /// If none takes one.
+    pub fn choose(&self) -> Result<Partition, NoPartition> {
+        self.choose_other(&[])
+    }
+
+    /// The same, but none of these: a message that certainly isn't in one of them may go to another.
+    ///
+    /// # Errors
+    /// If none takes one.
+    pub fn choose_other(&self, not: &[PartitionName]) -> Result<Partition, NoPartition> {
+        let mut is_full = false;
+        let open: Vec<&Shard> = self
+            .0
+            .shards
+            .iter()
+            .filter(|shard| !not.contains(shard.partition.name()))
+            .filter(|shard| {
+                let standing = lock(&shard.known.standing);
+                is_full |= standing.is_full();
+                standing.takes_mail()
+            })
+            .collect();
+        // In turn; one that lets us wait now is passed over while another doesn't.
+        let quick: Vec<&Shard> = open.iter().copied().filter(|shard| !shard.is_stalled()).collect();
+        let from = if quick.is_empty() { open } else { quick };
+        if from.is_empty() {
+            return Err(if is_full { NoPartition::Full } else { NoPartition::Unusable });
+        }
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        Ok(from[turn % from.len()].partition.clone())
+    }
+
+    /// Where every shard stands: for `/readyz`, the log, the status and the metrics.
+    pub fn status(&self) -> Vec<ShardStatus> {
+        self.0
+            .shards
+            .iter()
+            .map(|shard| ShardStatus {
+                name: shard.partition.name().clone(),
+                standing: lock(&shard.known.standing).clone(),
+                remembered: lock(&shard.known.remembered).clone(),
+            })
+            .collect()
+    }
+
+    /// Whether new mail can be taken in now, or soon: one partition at least keeps the promise behind a 250.
+    pub fn is_ready(&self) -> bool {
+        self.0.shards.iter().any(|shard| lock(&shard.known.standing).keeps_promise())
+    }
+
+    /// What is remembered of each shard, whenever it changed. The shell writes it to a file of its own and gives it back in
+    /// [`ShardsOptions::remembered`].
+    pub fn watch_remembered(&self) -> watch::Receiver<BTreeMap<PartitionName, Remembered>> {
+        self.0.remembered.subscribe()
+    }
+
+    /// Looks at every shard again and again, for as long as the process lives.
+    pub async fn run(&self) {
+        loop {
+            self.look().await;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn shard(&self, name: &PartitionName) -> Option<&Shard> {
+        self.0.shards.iter().find(|shard| shard.partition.name() == name)
+    }
+}
+
+impl Shard {
+    fn new(
+        fleet: &FleetName,
+        options: ShardOptions,
+        remembered: Option<Remembered>,
+        settings: &Arc<Settings>,
+    ) -> Result<Self, Unavailable> {
+        let known = Arc::new(Known {
+            config_uuid: options.uuid,
+            standing: Mutex::new(Standing::Unasked),
+            remembered: Mutex::new(remembered),
+            times: Mutex::default(),
+        });
+        let lease = LeaseHandle::new(settings.clock.clone());
+        let on_connect = check::on_connect(fleet, &options.name, &known, settings, &lease);
+        let partition = Partition::new(PartitionOptions {
+            fleet: fleet.clone(),
+            name: options.name,
+            target: options.target,
+            durability: settings.durability,
+            lease,
+            on_connect: Some(on_connect),
+        })?;
+        Ok(Self { partition, known })
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.partition.lease().unanswered_for() > STALLED
+    }
+}
+
+/// Nothing runs under these mutexes that could panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often every shard is looked at: whether it answers, how full it is, what is in it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A partition that lets a command wait for longer gets no new mail while another doesn't.
+const STALLED: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Finds out where each shard stands: on every new connection before it serves anyone, and in rounds.
+//! **Owns:** the hook of new connections, [`Shards::look`]. **Never:** decides what facts mean (preflight.rs, identity.rs).
+//! A connection for mail in needs the whole preflight; one for delivery needs to know that it is this queue, on a primary, with a
+//! sound file; one for people needs nothing, or nobody could adopt a store.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::{FutureExt, join_all};
+use postrider_mail::{Due, PartitionName};
+use redis::aio::MultiplexedConnection;
+
+use super::{
+    Known, Settings, Shard, Shards,
+    identity::{Identity, Remembered, identify},
+    lock,
+    standing::{Good, Standing},
+    store::{self, Record},
+};
+use crate::{
+    connection::{OnConnect, Purpose},
+    error::Unavailable,
+    incarnation::LeaseHandle,
+    keys::{FleetName, Keys},
+    partition::Durability,
+    preflight::{self, Ask, Facts, Finding, Memory},
+};
+
+/// How often the whole preflight is run.
+const PREFLIGHT_EVERY: Duration = Duration::from_secs(60);
+/// How often what a shard has is written down elsewhere, if it changed.
+const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+
+/// What checks the new connections of one partition.
+struct Checker {
+    name: PartitionName,
+    keys: Keys,
+    known: Arc<Known>,
+    settings: Arc<Settings>,
+    lease: LeaseHandle,
+}
+
+pub(super) fn on_connect(
+    fleet: &FleetName,
+    name: &PartitionName,
+    known: &Arc<Known>,
+    settings: &Arc<Settings>,
+    lease: &LeaseHandle,
+) -> OnConnect {
+    let checker = Arc::new(Checker {
+        name: name.clone(),
+        keys: Keys::new(fleet, name),
+        known: known.clone(),
+        settings: settings.clone(),
+        lease: lease.clone(),
+    });
+    Arc::new(move |connection: MultiplexedConnection, purpose| {
+        let checker = checker.clone();
+        async move { checker.check(connection, purpose).await }.boxed()
+    })
+}
+
+impl Checker {
+    async fn check(&self, connection: MultiplexedConnection, purpose: Purpose) -> Result<(), Unavailable> {
+        if purpose == Purpose::Admin {
+            return Ok(());
+        }
+        let mut ask = Ask::Raw(connection);
+        let facts = Facts::read(&mut ask).await?;
+        let findings = self.findings(&facts, purpose);
+        if !findings.is_empty() {
+            let reason = joined(&findings);
+            *lock(&self.known.standing) = Standing::Unsafe { findings };
+            return Err(Unavailable::Refused { reason });
+        }
+        let record = store::record(&mut ask, &self.keys).await?;
+        match self.known.identify(&record, &self.settings, false) {
+            Identity::Known { .. } => {}
+            other => {
+                let reason = other.describe(&self.name).into();
+                *lock(&self.known.standing) = Standing::Stranger(other);
+                return Err(Unavailable::Refused { reason });
+            }
+        }
+        let epoch = store::epoch(&mut ask, &self.keys, &facts.run_id, record.meta.accepted).await?;
+        let _ = self.lease.observe_epoch(&epoch);
+        if purpose == Purpose::Beat || self.settings.durability == Durability::Unchecked {
+            return Ok(());
+        }
+        preflight::clear_torn_tail(&mut ask, &self.keys, &facts).await
+    }
+
+    /// What keeps a connection from serving its purpose.
+    fn findings(&self, facts: &Facts, purpose: Purpose) -> Vec<Finding> {
+        let mut findings = preflight::judge(facts, self.settings.durability, self.settings.topology);
+        if purpose != Purpose::Enqueue {
+            findings.retain(|finding| matches!(finding.setting, "loading" | "role"));
+        }
+        findings
+    }
+}
+
+impl Known {
+    fn identify(&self, record: &Record, settings: &Settings, all_asked: bool) -> Identity {
+        let remembered = lock(&self.remembered).clone();
+        let relay_uid = settings.relay_uid.as_deref();
+        identify(&record.meta, self.config_uuid.as_deref(), remembered.as_ref(), relay_uid, all_asked)
+    }
+
+    /// Takes what somebody remembers of this shard, if it is younger than what is known.
+    fn take_memory(&self, seen: &Remembered) {
+        let mut known = lock(&self.remembered);
+        if known.as_ref().is_none_or(|known| known.at < seen.at) {
+            *known = Some(seen.clone());
+        }
+    }
+}
+
+impl Shards {
+    /// Looks at every shard once: who answers, which queue is there, whether its server keeps the promise, how full it is. A
+    /// store that never was a queue becomes one, if nobody remembers another in its place.
+    pub async fn look(&self) {
+        let shards = &self.0.shards;
+        let records = join_all(shards.iter().map(Shard::record)).await;
+        for seen in records.iter().flatten().map(|record| &record.seen) {
+            for shard in shards {
+                if let Some(seen) = seen.get(shard.partition.name()) {
+                    shard.known.take_memory(seen);
+                }
+            }
+        }
+        let silent = records.iter().filter(|record| record.is_err()).count();
+        join_all(shards.iter().zip(records).map(|(shard, record)| async move {
+            // All the others, that is.
+            let all_asked = silent == usize::from(record.is_err());
+            let standing = match record {
+                Ok(record) => shard.judge(record, &self.0.settings, all_asked).await,
+                Err(why) => Err(why),
+            };
+            shard.stands(standing.unwrap_or_else(|why| Standing::Away { reason: why.to_string().into() }));
+        }))
+        .await;
+        self.remember().await;
+    }
+
+    /// Writes down elsewhere what each shard has, if that changed.
+    async fn remember(&self) {
+        let now = self.0.settings.clock.now();
+        let mut all = BTreeMap::new();
+        for shard in &self.0.shards {
+            let seen = lock(&shard.known.remembered).clone();
+            all.extend(seen.map(|seen| (shard.partition.name().clone(), seen)));
+        }
+        let due = |shard: &Shard| {
+            let mut times = lock(&shard.known.times);
+            let is_due = times.written.is_none_or(|written| now.since(written) >= REMEMBER_EVERY);
+            if is_due {
+                times.written = Some(now);
+            }
+            is_due
+        };
+        let written = self.0.remembered.borrow().clone();
+        let changed: Vec<(&PartitionName, &Remembered)> = all
+            .iter()
+            .filter(|(name, seen)| !written.get(*name).is_some_and(|before| before.has_same(seen)))
+            .filter(|(name, _)| self.shard(name).is_some_and(due))
+            .collect();
+        if changed.is_empty() {
+            return;
+        }
+        join_all(self.0.shards.iter().map(|at| write_at(at, &changed))).await;
+        let mut published = written;
+        published.extend(changed.into_iter().map(|(name, seen)| (name.clone(), seen.clone())));
+        self.0.remembered.send_replace(published);
+    }
+}
+
+impl Shard {
+    async fn record(&self) -> Result<Record, Unavailable> {
+        store::record(&mut Ask::Through(self.partition.connections()), self.partition.keys()).await
+    }
+
+    async fn judge(
+        &self,
+        record: Record,
+        settings: &Settings,
+        all_asked: bool,
+    ) -> Result<Standing, Unavailable> {
+        let mut ask = Ask::Through(self.partition.connections());
+        match self.known.identify(&record, settings, all_asked) {
+            Identity::Known { .. } => {}
+            Identity::Fresh => {
+                store::init(&mut ask, self.partition.keys(), settings.relay_uid.as_deref(), None).await?;
+                let made = self.record().await?;
+                return Box::pin(self.judge(made, settings, all_asked)).await;
+            }
+            other => return Ok(Standing::Stranger(other)),
+        }
+        let before = match &*lock(&self.known.standing) {
+            Standing::Good(good) if !self.is_preflight_due(settings) => Some((good.clock, good.version)),
+            _ => None,
+        };
+        let (memory, clock, version) = match before {
+            Some((clock, version)) => (Memory::read(&mut ask).await?, clock, version),
+            None => {
+                let facts = Facts::read(&mut ask).await?;
+                let findings = preflight::judge(&facts, settings.durability, settings.topology);
+                if !findings.is_empty() {
+                    return Ok(Standing::Unsafe { findings });
+                }
+                lock(&self.known.times).preflight = Some(settings.clock.now());
+                (facts.memory, facts.clock, facts.version)
+            }
+        };
+        let figures = self.partition.figures().await?;
+        if let Some(uuid) = record.meta.uuid {
+            let at = figures.now.unwrap_or(Due::from_unix_millis(0));
+            let (accepted, deliveries) = (figures.accepted, figures.deliveries());
+            *lock(&self.known.remembered) = Some(Remembered { uuid, accepted, deliveries, at });
+        }
+        Ok(Standing::Good(Good { state: record.state, memory, figures, clock, version }))
+    }
+
+    fn is_preflight_due(&self, settings: &Settings) -> bool {
+        let last = lock(&self.known.times).preflight;
+        last.is_none_or(|last| settings.clock.now().since(last) >= PREFLIGHT_EVERY)
+    }
+
+    /// Notes where the shard stands. One that can't keep the promise any longer takes nothing more over the connections that it
+    /// still has either: the next ones are checked.
+    fn stands(&self, standing: Standing) {
+        let may_stay = standing.keeps_promise();
+        let before = std::mem::replace(&mut *lock(&self.known.standing), standing);
+        if before.keeps_promise() && !may_stay {
+            self.partition.connections().reconnect(Purpose::Enqueue);
+        }
+    }
+}
+
+/// The other shards' figures are kept here; what this one has is worth nothing once it is lost.
+async fn write_at(at: &Shard, changed: &[(&PartitionName, &Remembered)]) {
+    if !lock(&at.known.standing).keeps_promise() {
+        return;
+    }
+    let mut ask = Ask::Through(at.partition.connections());
+    for (name, seen) in changed.iter().filter(|(name, _)| *name != at.partition.name()) {
+        // What can't be written now is written with the next change; memory and the shell's file have it meanwhile.
+        let _ = store::remember(&mut ask, at.partition.keys(), name, seen).await;
+    }
+}
+
+fn joined(findings: &[Finding]) -> Box<str> {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()
+}
