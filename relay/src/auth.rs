@@ -4,12 +4,12 @@
 //! An unknown user costs as much time as a wrong password: nobody learns names by a stopwatch.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use argon2::password_hash::{PasswordHash, PasswordVerifier};
+use postrider_core::config::PasswordHash;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -28,6 +28,7 @@ const NOBODY: &str =
 pub struct Authenticator {
     turns: Arc<Semaphore>,
     remembered: Arc<Remembered>,
+    nobody: Option<PasswordHash>,
 }
 
 /// Checks come faster than they can be done: the client should try later.
@@ -46,51 +47,45 @@ impl Default for Authenticator {
 impl Authenticator {
     /// One that checks so many at once.
     pub fn new(at_once: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(at_once)), remembered: Arc::new(Remembered::new()) }
+        Self {
+            turns: Arc::new(Semaphore::new(at_once)),
+            remembered: Arc::new(Remembered::new()),
+            nobody: PasswordHash::parse(NOBODY).ok(),
+        }
     }
 
     /// Whether `password` is the one of `user` among `users` (a hash each).
     ///
     /// # Errors
     /// There was no turn in time.
-    pub async fn is_right<'a>(
+    pub async fn is_right(
         &self,
-        mut users: impl Iterator<Item = (&'a str, &'a str)>,
+        users: &BTreeMap<String, PasswordHash>,
         user: &str,
-        password: Vec<u8>,
+        password: &str,
     ) -> Result<bool, Busy> {
+        let known = users.get(user);
         // Another user's hash costs what this listener's hashes cost.
-        let mut hash = NOBODY;
-        let is_known = users.any(|(name, its_hash)| {
-            hash = its_hash;
-            name == user
-        });
-        let fingerprint = self.remembered.fingerprint(user, hash, &password);
-        if is_known && self.remembered.has(&fingerprint) {
+        let Some(hash) = known.or_else(|| users.values().next()).or(self.nobody.as_ref()).cloned() else {
+            return Ok(false);
+        };
+        let fingerprint = self.remembered.fingerprint(user, hash.expose(), password.as_bytes());
+        if known.is_some() && self.remembered.has(&fingerprint) {
             return Ok(true);
         }
         let turn = self.turns.clone().acquire_owned();
         let turn = tokio::time::timeout(PATIENCE, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)?;
-        let hash = hash.to_owned();
+        let password = password.to_owned();
         let check = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            matches(&hash, &password)
+            hash.verify(password.as_bytes())
         });
-        let is_right = check.await.unwrap_or(false) && is_known;
+        let is_right = check.await.unwrap_or(false) && known.is_some();
         if is_right {
             self.remembered.add(fingerprint);
         }
         Ok(is_right)
     }
-}
-
-/// Compares in the way that the hash says: argon2 or bcrypt.
-fn matches(hash: &str, password: &[u8]) -> bool {
-    if hash.starts_with("$2") {
-        return bcrypt::verify(password, hash).unwrap_or(false);
-    }
-    PasswordHash::new(hash)
-        .is_ok_and(|parsed| argon2::Argon2::default().verify_password(password, &parsed).is_ok())
 }
 
 /// Good passwords of the last minutes, as digests that are worth nothing outside of this process.
@@ -143,9 +138,13 @@ mod tests {
         argon2::Argon2::default().hash_password(password.as_bytes(), &salt).expect("hashes").to_string()
     }
 
-    async fn is_right(users: &[(&str, &str)], user: &str, password: &str) -> bool {
-        let authenticator = Authenticator::new(1);
-        authenticator.is_right(users.iter().copied(), user, password.into()).await.expect("a turn")
+    fn users(list: &[(&str, &str)]) -> BTreeMap<String, PasswordHash> {
+        let hash = |text: &str| PasswordHash::parse(text).expect("a hash");
+        list.iter().map(|(name, text)| ((*name).to_owned(), hash(text))).collect()
+    }
+
+    async fn is_right(list: &[(&str, &str)], user: &str, password: &str) -> bool {
+        Authenticator::new(1).is_right(&users(list), user, password).await.expect("a turn")
     }
 
     #[tokio::test]
@@ -166,23 +165,17 @@ mod tests {
     #[tokio::test]
     async fn a_good_password_is_remembered_until_its_hash_changes() {
         let authenticator = Authenticator::new(1);
-        let (hash, other) = (argon2_of("pencil"), argon2_of("pen"));
-        let check = |hash: String, password: &'static str| {
-            let authenticator = authenticator.clone();
-            async move {
-                authenticator.is_right([("ann", hash.as_str())].into_iter(), "ann", password.into()).await
-            }
-        };
-        assert_eq!(check(hash.clone(), "pencil").await, Ok(true));
+        let (now, later) = (users(&[("ann", &argon2_of("pencil"))]), users(&[("ann", &argon2_of("pen"))]));
+        assert_eq!(authenticator.is_right(&now, "ann", "pencil").await, Ok(true));
         // Remembered: there is no turn to be had, and none is needed.
-        let _all = authenticator.turns.clone().acquire_owned().await.expect("the only turn");
-        assert_eq!(check(hash, "pencil").await, Ok(true));
-        drop(_all);
-        assert_eq!(check(other, "pencil").await, Ok(false));
+        let all = authenticator.turns.clone().acquire_owned().await.expect("the only turn");
+        assert_eq!(authenticator.is_right(&now, "ann", "pencil").await, Ok(true));
+        drop(all);
+        assert_eq!(authenticator.is_right(&later, "ann", "pencil").await, Ok(false));
     }
 
     #[test]
     fn the_hash_that_nobody_has_costs_a_full_check() {
-        assert!(PasswordHash::new(NOBODY).is_ok_and(|hash| hash.hash.is_some()));
+        assert!(Authenticator::default().nobody.is_some());
     }
 }

@@ -1,4 +1,289 @@
-//! intake
+//! From a complete message to the queue: the fields on top, the deliveries, the receipt.
+//!
+//! What is small is delivered from memory by this relay, if it has room; else, the message waits in its lanes.
+//! **Owns:** when a message enters the queue, and what with. **Never:** speaks SMTP, decides a route, makes a receipt.
+//! Invariant: I1, the [`Receipt`] that [`Intake::take`] hands on is the queue's.
 
+pub mod fates;
 pub mod scan;
+pub mod spool;
 pub mod trace;
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use postrider_mail::{Due, Envelope, PartitionName, QueueId};
+use postrider_queue::{
+    Body, Claimed, EnqueueError, Enqueued, Lane, NewDelivery, NewMessage, Partition, Receipt, Received,
+    Start, StoredBody,
+    body::BodyError,
+    shards::{NoPartition, Shards},
+};
+
+use self::{
+    fates::{Fate, First, Group},
+    scan::Scan,
+    spool::{Content, Origin, Prefix, Spool},
+};
+use crate::{
+    admission::budget::{BodyBudget, Share},
+    dispatch::{Dispatcher, Slot},
+    metrics::Metrics,
+};
+
+/// How long the queue may take for a clear answer. A client waits 10 min for its 250 (RFC 5321 4.5.3.2.6), but few do.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes messages in.
+#[derive(Clone)]
+pub struct Intake {
+    shards: Shards,
+    dispatcher: Dispatcher,
+    budget: BodyBudget,
+    metrics: Metrics,
+}
+
+/// Why a message isn't taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Memory, here or in the queue, is used up.
+    NoRoom,
+    /// The queue gives no answer, or not the one that a 250 needs.
+    Unavailable,
+    /// It arrived so slowly that the queue forgot its beginning.
+    TooSlow,
+    /// It has been through too many servers.
+    Loop,
+    /// Its header is too long.
+    HeaderTooLong,
+    /// Its header has a NUL.
+    NulInHeader,
+}
+
+/// A message that is complete.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who gets it.
+    pub envelope: Envelope,
+    /// What happens to each of its recipients, in their order.
+    pub fates: Vec<Fate>,
+    /// Its content.
+    pub spool: Spool,
+}
+
+impl Intake {
+    /// An intake into these shards.
+    pub fn new(shards: Shards, dispatcher: Dispatcher, budget: BodyBudget, metrics: Metrics) -> Self {
+        Self { shards, dispatcher, budget, metrics }
+    }
+
+    /// Whether a message of about this size would be taken now.
+    ///
+    /// # Errors
+    /// It wouldn't.
+    pub fn has_room(&self, bytes: u64) -> Result<(), Refusal> {
+        if !self.budget.has(bytes.min(spool::SMALL_BYTES as u64)) {
+            return Err(Refusal::NoRoom);
+        }
+        self.partition().map(drop)
+    }
+
+    /// Where the content of a message is collected.
+    pub fn spool(&self, origin: Origin) -> Spool {
+        Spool::new(origin, self.budget.share())
+    }
+
+    /// Adds to the content of a message.
+    ///
+    /// # Errors
+    /// It can't be taken.
+    pub async fn push(&self, spool: &mut Spool, chunk: Bytes) -> Result<(), Refusal> {
+        spool.push(chunk, || self.partition()).await
+    }
+
+    /// Takes a message in: returns when the queue has it on disk.
+    ///
+    /// # Errors
+    /// It isn't in the queue, and won't be.
+    pub async fn take(&self, message: Incoming) -> Result<Receipt, Refusal> {
+        let Incoming { envelope, fates, spool } = message;
+        let (origin, scan, began, content) = spool.finish();
+        let entry = Entry { envelope, groups: fates::gather(fates), origin, scan, began };
+        let started = std::time::Instant::now();
+        let taken = match content {
+            Content::Memory { bytes, share } => self.take_small(&entry, bytes, share).await,
+            Content::Streamed { partition, id, writer, prefix, share } => {
+                let stored = writer.finish();
+                let size = prefix.text.len() as u64 + entry.scan.bytes;
+                let entered = self.enqueue(&entry, &partition, stored, size, &prefix, None).await;
+                drop(share);
+                entered.map_err(|why| refusal(&why, &id))
+            }
+        };
+        self.metrics.enqueue_duration.observe(started.elapsed().as_secs_f64());
+        taken
+    }
+
+    /// A message in memory goes to another partition when one has certainly not taken it.
+    async fn take_small(&self, entry: &Entry, content: Bytes, share: Share) -> Result<Receipt, Refusal> {
+        let mut partition = self.partition()?;
+        let mut not: Vec<PartitionName> = Vec::new();
+        let content = Bytes::from_owner(Held { content, _share: share });
+        loop {
+            let id = partition.new_id();
+            let prefix = entry.origin.prefix(&id, &entry.scan, entry.began);
+            let body = Body::from_chunks(
+                [prefix.text.clone(), content.clone()].into_iter().filter(|part| !part.is_empty()).collect(),
+            );
+            let stored = store(&partition, &id, &body).await.map_err(|why| spool::refusal(&why))?;
+            let size = body.len();
+            match self.enqueue(entry, &partition, stored, size, &prefix, Some(body)).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(why) => {
+                    let refused = refusal(&why, &id);
+                    not.push(partition.name().clone());
+                    match self.shards.choose_other(&not) {
+                        Ok(other) if why.is_certain() => partition = other,
+                        Ok(_) | Err(_) => return Err(refused),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn enqueue(
+        &self,
+        entry: &Entry,
+        partition: &Partition,
+        stored: StoredBody,
+        size: u64,
+        prefix: &Prefix,
+        body: Option<Body>,
+    ) -> Result<Receipt, EnqueueError> {
+        let (deliveries, slots) = self.plan(entry);
+        let is_waiting = deliveries.iter().any(|delivery| delivery.start == Start::After(Duration::ZERO));
+        let message = NewMessage {
+            envelope: entry.envelope.clone(),
+            received: entry.received(size, prefix),
+            body: stored,
+            deliveries,
+        };
+        let Enqueued { receipt, claimed } = partition.enqueue(message, PATIENCE).await?;
+        self.start(slots, claimed, body.as_ref());
+        if is_waiting {
+            self.dispatcher.wake(partition.name());
+        }
+        Ok(receipt)
+    }
+
+    /// Deliveries, and slots for those that this relay has room to try at once.
+    fn plan(&self, entry: &Entry) -> (Vec<NewDelivery>, Vec<(Lane, Slot)>) {
+        // Bodies of attempts that hang must not keep new mail out: from half the budget on, mail waits in the queue.
+        let may_start = !self.budget.is_tight();
+        let mut slots = Vec::new();
+        let mut plan = |group: &Group| {
+            let lane = group.plan.lane.clone();
+            let start = match &group.plan.first {
+                First::Now => match may_start.then(|| self.dispatcher.reserve(&lane)).flatten() {
+                    Some(slot) => {
+                        slots.push((lane.clone(), slot));
+                        Start::Claimed
+                    }
+                    None => Start::After(Duration::ZERO),
+                },
+                First::After(wait) => Start::After(*wait),
+                First::Held(reason) => Start::Held(reason.clone()),
+            };
+            NewDelivery {
+                lane,
+                recipients: group.recipients.clone(),
+                expires_in: group.plan.expires_in,
+                start,
+            }
+        };
+        let deliveries = entry.groups.iter().map(&mut plan).collect();
+        (deliveries, slots)
+    }
+
+    /// Hands what was claimed to the dispatcher. A slot whose delivery wasn't claimed (its lane is suspended) goes back.
+    fn start(&self, mut slots: Vec<(Lane, Slot)>, claimed: Vec<Claimed>, body: Option<&Body>) {
+        for claimed in claimed {
+            match slots.iter().position(|(lane, _)| *lane == claimed.delivery.lane) {
+                Some(at) => self.dispatcher.start(slots.swap_remove(at).1, claimed, body.cloned()),
+                None => {
+                    // The minute's comparison of claims with attempts gives it back.
+                    tracing::error!(delivery_id = %claimed.delivery.id, "a delivery was claimed that no slot was reserved for; report this as a bug");
+                }
+            }
+        }
+    }
+
+    fn partition(&self) -> Result<Partition, Refusal> {
+        self.shards.choose().map_err(|why| match why {
+            NoPartition::Full => Refusal::NoRoom,
+            NoPartition::Unusable => Refusal::Unavailable,
+        })
+    }
+}
+
+/// A body of one chunk waits for its enqueue, and goes with it.
+async fn store(partition: &Partition, id: &QueueId, body: &Body) -> Result<StoredBody, BodyError> {
+    let mut writer = partition.body_writer(id);
+    for chunk in body.chunks() {
+        writer.write(chunk).await?;
+    }
+    Ok(writer.finish())
+}
+
+/// What one message's enqueues, if it takes several, have in common.
+struct Entry {
+    envelope: Envelope,
+    groups: Vec<Group>,
+    origin: Origin,
+    scan: Scan,
+    began: SystemTime,
+}
+
+impl Entry {
+    fn received(&self, size: u64, prefix: &Prefix) -> Received {
+        let at = self.began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Received {
+            listener: (&*self.origin.listener).into(),
+            client: self.origin.client,
+            helo: self.origin.client_name.clone(),
+            user: self.origin.user.clone(),
+            tls: self.origin.protocol.is_tls,
+            at: Due::from_unix_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+            size,
+            has_8bit_body: self.scan.body_is_8bit,
+            has_8bit_header: self.scan.header_is_8bit || prefix.is_8bit,
+        }
+    }
+}
+
+/// Content with its part of the budget: both go when the last attempt lets go of it.
+struct Held {
+    content: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+fn refusal(why: &EnqueueError, id: &QueueId) -> Refusal {
+    match why {
+        EnqueueError::Full => Refusal::NoRoom,
+        EnqueueError::BodyGone => Refusal::TooSlow,
+        EnqueueError::NotOpen { .. } | EnqueueError::Aborted | EnqueueError::Unavailable(_) => {
+            tracing::warn!(queue_id = %id, reason = %why, "a message was not taken into the queue; its client was told to try later");
+            Refusal::Unavailable
+        }
+        EnqueueError::Recipient(_) => {
+            tracing::error!(queue_id = %id, reason = %why, "a message was refused by the queue; report this as a bug");
+            Refusal::Unavailable
+        }
+    }
+}

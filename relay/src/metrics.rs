@@ -17,6 +17,10 @@ pub struct Metrics {
     pub messages_refused: IntCounterVec,
     /// Open sessions, by listener.
     pub sessions: IntGaugeVec,
+    /// Sessions, and connections that became none, by how they ended.
+    pub sessions_ended: IntCounterVec,
+    /// AUTHs by result: `accepted`, `refused`, `unavailable`.
+    pub authentications: IntCounterVec,
     /// Recipients' outcomes by outcome and stage.
     pub attempts: IntCounterVec,
     /// From the claim to the outcome, in seconds.
@@ -89,6 +93,16 @@ impl Metrics {
                 &["listener", "class"],
             )?,
             sessions,
+            sessions_ended: counters(
+                "postrider_sessions_ended_total",
+                "SMTP sessions, and connections that became none, by how they ended.",
+                &["listener", "end"],
+            )?,
+            authentications: counters(
+                "postrider_authentications_total",
+                "AUTHs by result; many refused ones are somebody guessing.",
+                &["listener", "result"],
+            )?,
             attempts: counters(
                 "postrider_attempts_total",
                 "Recipients' outcomes, by how far the attempt came.",

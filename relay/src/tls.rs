@@ -3,3 +3,5 @@
 //! for mail in).
 
 pub mod accept;
+pub mod connect;
+pub mod reload;

@@ -52,6 +52,11 @@ impl BodyBudget {
         self.used().saturating_add(bytes) <= self.state.limit
     }
 
+    /// Whether half of it is used.
+    pub fn is_tight(&self) -> bool {
+        !self.has(self.state.limit / 2)
+    }
+
     /// An empty share, to grow as bytes come.
     pub fn share(&self) -> Share {
         Share { state: self.state.clone(), bytes: 0 }

@@ -16,8 +16,8 @@ pub struct Scan {
     pub has_message_id: bool,
     /// Whether the header has bytes above 127 (RFC 6532).
     pub header_is_8bit: bool,
-    /// Whether anything has bytes above 127.
-    pub is_8bit: bool,
+    /// Whether the body has bytes above 127.
+    pub body_is_8bit: bool,
     /// Whether the header has a NUL.
     pub header_has_nul: bool,
     /// How long the header is, its empty line included.
@@ -36,12 +36,8 @@ impl Scan {
     /// Takes the next bytes of the content.
     pub fn feed(&mut self, chunk: &[u8]) {
         self.bytes += chunk.len() as u64;
-        if !self.is_8bit {
-            self.is_8bit = !chunk.is_ascii();
-        }
-        if !self.is_over {
-            self.feed_header(chunk);
-        }
+        let body = if self.is_over { chunk } else { self.feed_header(chunk) };
+        self.body_is_8bit = self.body_is_8bit || !body.is_ascii();
     }
 
     /// Whether the header's end was seen.
@@ -49,7 +45,8 @@ impl Scan {
         self.is_over
     }
 
-    fn feed_header(&mut self, chunk: &[u8]) {
+    /// Returns what belongs to the body.
+    fn feed_header<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
         let mut rest = chunk;
         while !rest.is_empty() && !self.is_over {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
@@ -61,6 +58,7 @@ impl Scan {
         self.header_bytes += header.len() as u64;
         self.header_is_8bit = self.header_is_8bit || !header.is_ascii();
         self.header_has_nul = self.header_has_nul || memchr::memchr(0, header).is_some();
+        rest
     }
 
     /// Takes a piece of one line, which may be all of it.
@@ -84,7 +82,8 @@ impl Scan {
     fn judge(&mut self) {
         self.is_judged = true;
         let start = &self.start[..self.start_len];
-        let has = |name: &str| start.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name.as_bytes()));
+        let has =
+            |name: &str| start.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name.as_bytes()));
         if start == b"\r\n" || start == b"\n" {
             self.is_over = true;
         } else if has("received:") {
@@ -115,8 +114,11 @@ mod tests {
     fn any_split_of_the_bytes_finds_the_same() {
         let whole = scan(&[MESSAGE]);
         assert_eq!((whole.received, whole.has_date, whole.has_message_id), (2, true, true));
-        assert!(whole.header_is_8bit && whole.is_8bit && !whole.header_has_nul && whole.header_is_over());
-        let header_bytes = MESSAGE.windows(4).position(|w| w == b"\r\n\r\n").expect("an empty line") as u64 + 4;
+        assert!(
+            whole.header_is_8bit && !whole.body_is_8bit && !whole.header_has_nul && whole.header_is_over()
+        );
+        let header_bytes =
+            MESSAGE.windows(4).position(|w| w == b"\r\n\r\n").expect("an empty line") as u64 + 4;
         assert_eq!(whole.header_bytes, header_bytes);
         for at in 0..=MESSAGE.len() {
             let split = scan(&[&MESSAGE[..at], &MESSAGE[at..]]);
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn fields_in_the_body_are_not_the_headers() {
         let found = scan(&[b"Subject: x\r\n\r\nDate: no\r\nMessage-ID: no\r\n\xff\0"]);
-        assert!(!found.has_date && !found.has_message_id && !found.header_is_8bit && found.is_8bit);
+        assert!(!found.has_date && !found.has_message_id && !found.header_is_8bit && found.body_is_8bit);
         assert!(!found.header_has_nul);
         assert!(scan(&[b"Subject: \0\r\n"]).header_has_nul);
     }

@@ -167,6 +167,9 @@ mod tests {
         let mut hop = Hop { recipient: Some(&mailbox), ..hop(&id, &host) };
         assert!(!received(&hop).contains("for <"));
         hop.protocol.is_utf8 = true;
-        assert!(received(&hop).contains("with UTF8SMTP id") && received(&hop).contains("for <jürgen@far.example>"));
+        assert!(
+            received(&hop).contains("with UTF8SMTP id")
+                && received(&hop).contains("for <jürgen@far.example>")
+        );
     }
 }

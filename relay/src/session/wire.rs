@@ -1,8 +1,8 @@
 //! One client's connection, plain or under TLS, as bytes.
-//! **Owns:** the socket and what was read but not yet understood. **Never:** knows SMTP.
+//! **Owns:** the socket. **Never:** knows SMTP.
 //! Idle sessions hold no buffer: reads go through one that the thread lends, and only what came is kept.
 
-use std::{cell::RefCell, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{cell::RefCell, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::BytesMut;
 use rustls::ServerConfig;
@@ -30,8 +30,6 @@ thread_local! {
 #[derive(Debug)]
 pub struct Wire {
     stream: Stream,
-    /// What came and wasn't taken yet.
-    pub input: BytesMut,
 }
 
 #[derive(Debug)]
@@ -45,15 +43,15 @@ enum Stream {
 impl Wire {
     /// A connection that was just accepted.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), input: BytesMut::new() }
+        Self { stream: Stream::Plain(stream) }
     }
 
     /// Waits for bytes and adds them to `input`. Returns how many; none at the end. Cancel-safe.
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn read(&mut self) -> io::Result<usize> {
-        let Self { stream, input } = self;
+    pub async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
+        let stream = &mut self.stream;
         std::future::poll_fn(|cx| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
@@ -104,12 +102,11 @@ impl Wire {
         tokio::time::timeout(pause, tcp.peek(&mut byte)).await.is_ok_and(|peeked| peeked.is_ok_and(|n| n > 0))
     }
 
-    /// Goes on under TLS. What was read but not yet taken is plain text and is dropped.
+    /// Goes on under TLS.
     ///
     /// # Errors
     /// The handshake failed; the connection is gone.
     pub async fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), HandshakeFailed> {
-        self.input = BytesMut::new();
         match std::mem::replace(&mut self.stream, Stream::Gone) {
             Stream::Plain(tcp) => {
                 self.stream = Stream::Tls(accept::handshake(config, tcp).await?);
@@ -140,24 +137,12 @@ impl Wire {
                 Stream::Gone => Ok(()),
             }?;
             // A close with unread bytes is a reset, which can overtake the last reply: read them away first.
-            self.input.clear();
-            while self.read().await? > 0 {
-                self.input.clear();
+            let mut unread = BytesMut::new();
+            while self.read(&mut unread).await? > 0 {
+                unread.clear();
             }
             io::Result::Ok(())
         };
         let _ = tokio::time::timeout(CLOSE_DEADLINE, closing).await;
     }
-
-    /// Lets go of a buffer that is empty, so that waiting costs none.
-    pub fn shrink(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > 0 {
-            self.input = BytesMut::new();
-        }
-    }
-}
-
-/// Who is at both ends, if the socket still knows.
-pub fn ends(stream: &TcpStream) -> Option<(SocketAddr, SocketAddr)> {
-    Some((stream.peer_addr().ok()?, stream.local_addr().ok()?))
 }

@@ -39,8 +39,10 @@ pub fn server_config<'a>(
     pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<Arc<ServerConfig>, BadCertificate> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificates =
-        pairs.into_iter().map(|(chain, key)| certified_key(&provider, chain, key)).collect::<Result<_, _>>()?;
+    let certificates = pairs
+        .into_iter()
+        .map(|(chain, key)| certified_key(&provider, chain, key))
+        .collect::<Result<_, _>>()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -78,9 +80,8 @@ impl ResolvesServerCert for BySni {
             [only] => return Some(only.clone()),
             _ => hello.server_name().and_then(|name| ServerName::try_from(name).ok()),
         };
-        let fits = |certificate: &&Arc<CertifiedKey>| {
-            wanted.as_ref().is_some_and(|name| is_for(certificate, name))
-        };
+        let fits =
+            |certificate: &&Arc<CertifiedKey>| wanted.as_ref().is_some_and(|name| is_for(certificate, name));
         self.certificates.iter().find(fits).or_else(|| self.certificates.first()).cloned()
     }
 }
@@ -136,7 +137,8 @@ mod tests {
     #[test]
     fn what_does_not_belong_together_is_refused() {
         let ((chain, _), (_, other)) = (pair("a.example"), pair("b.example"));
-        let refused = |chain: &[u8], key: &[u8]| server_config([(chain, key)]).map(drop).expect_err("refused");
+        let refused =
+            |chain: &[u8], key: &[u8]| server_config([(chain, key)]).map(drop).expect_err("refused");
         assert!(matches!(refused(chain.as_bytes(), other.as_bytes()), BadCertificate::Unusable(_)));
         assert!(matches!(refused(b"", other.as_bytes()), BadCertificate::NoCertificate));
         assert!(matches!(refused(chain.as_bytes(), b"x"), BadCertificate::NoKey));

@@ -1,0 +1,212 @@
+//! A message's content while it comes in: in memory while it is small, chunk by chunk to the queue when it isn't.
+//! **Owns:** the switch between the two, the session's share of the budget, the fields put on top. **Never:** enqueues.
+
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use postrider_mail::{HostName, Mailbox, QueueId};
+use postrider_queue::{BodyWriter, Partition, body::BodyError, body::CHUNK_BYTES};
+
+use super::{
+    Refusal,
+    scan::Scan,
+    trace::{self, Hop, Protocol},
+};
+use crate::admission::budget::Share;
+
+/// A message up to this size waits in memory as a whole. A header must fit into it.
+pub const SMALL_BYTES: usize = CHUNK_BYTES;
+/// More Received fields than this are a loop: RFC 5321 6.3 (Postfix has 50, too).
+const MOST_HOPS: u32 = 50;
+/// What a message that streams takes: a chunk that fills, and one on its way.
+const STREAMING_BYTES: u64 = 2 * CHUNK_BYTES as u64;
+
+/// Where a message comes from, as its Received field and its record tell it.
+#[derive(Debug)]
+pub struct Origin {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What it called itself.
+    pub client_name: Box<str>,
+    /// Who it authenticated as.
+    pub user: Option<Box<str>>,
+    /// How it spoke.
+    pub protocol: Protocol,
+    /// The TLS cipher suite.
+    pub cipher: Option<&'static str>,
+    /// The recipient, if there is but one.
+    pub only_recipient: Option<Mailbox>,
+    /// Who we are.
+    pub host: HostName,
+}
+
+/// Content that comes in.
+#[derive(Debug)]
+pub struct Spool {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What was seen of it.
+    pub scan: Scan,
+    /// When it began.
+    pub began: SystemTime,
+    share: Share,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Memory(BytesMut),
+    Streaming { partition: Partition, id: QueueId, writer: BodyWriter, prefix: Prefix },
+}
+
+/// The fields on top of a message.
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    /// Their text.
+    pub text: Bytes,
+    /// Whether it has bytes above 127.
+    pub is_8bit: bool,
+}
+
+/// Content that is complete.
+#[derive(Debug)]
+pub enum Content {
+    /// All of it, to be written wherever it goes.
+    Memory {
+        /// The bytes.
+        bytes: Bytes,
+        /// Their part of the budget.
+        share: Share,
+    },
+    /// It is on its way into this partition.
+    Streamed {
+        /// Where it is.
+        partition: Partition,
+        /// Under which name.
+        id: QueueId,
+        /// Ends it.
+        writer: BodyWriter,
+        /// What was put on top.
+        prefix: Prefix,
+        /// What it still holds of the budget.
+        share: Share,
+    },
+}
+
+impl Spool {
+    /// An empty one.
+    pub fn new(origin: Origin, share: Share) -> Self {
+        let state = State::Memory(BytesMut::new());
+        Self { origin, scan: Scan::default(), began: SystemTime::now(), share, state }
+    }
+
+    /// Takes the next bytes. `partition` says where to a message that is no longer small goes.
+    ///
+    /// # Errors
+    /// The message can't be taken; the rest of it is to be swallowed.
+    pub async fn push(
+        &mut self,
+        chunk: Bytes,
+        partition: impl FnOnce() -> Result<Partition, Refusal>,
+    ) -> Result<(), Refusal> {
+        self.scan.feed(&chunk);
+        self.judge()?;
+        match &mut self.state {
+            State::Memory(held) if held.len() + chunk.len() <= SMALL_BYTES => {
+                if !self.share.grow(chunk.len() as u64) {
+                    return Err(Refusal::NoRoom);
+                }
+                held.extend_from_slice(&chunk);
+                Ok(())
+            }
+            State::Memory(_) => {
+                self.stream_to(partition()?).await?;
+                self.write(&chunk).await
+            }
+            State::Streaming { .. } => self.write(&chunk).await,
+        }
+    }
+
+    /// All has come.
+    pub fn finish(self) -> (Origin, Scan, SystemTime, Content) {
+        let content = match self.state {
+            State::Memory(held) => Content::Memory { bytes: held.freeze(), share: self.share },
+            State::Streaming { partition, id, writer, prefix } => {
+                Content::Streamed { partition, id, writer, prefix, share: self.share }
+            }
+        };
+        (self.origin, self.scan, self.began, content)
+    }
+
+    fn judge(&self) -> Result<(), Refusal> {
+        if self.scan.received > MOST_HOPS {
+            Err(Refusal::Loop)
+        } else if self.scan.header_has_nul {
+            Err(Refusal::NulInHeader)
+        } else if self.scan.header_bytes > SMALL_BYTES as u64 {
+            Err(Refusal::HeaderTooLong)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn stream_to(&mut self, partition: Partition) -> Result<(), Refusal> {
+        let more = STREAMING_BYTES.saturating_sub(self.share.bytes());
+        if !self.share.grow(more) {
+            return Err(Refusal::NoRoom);
+        }
+        let id = partition.new_id();
+        let prefix = self.origin.prefix(&id, &self.scan, self.began);
+        let mut writer = partition.body_writer(&id);
+        writer.write(&prefix.text).await.map_err(|why| refusal(&why))?;
+        if let State::Memory(held) = &mut self.state {
+            writer.write(&std::mem::take(held)).await.map_err(|why| refusal(&why))?;
+        }
+        self.state = State::Streaming { partition, id, writer, prefix };
+        Ok(())
+    }
+
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        match &mut self.state {
+            State::Streaming { writer, .. } => writer.write(chunk).await.map_err(|why| refusal(&why)),
+            State::Memory(_) => Ok(()),
+        }
+    }
+}
+
+impl Origin {
+    /// What is put on top of a message of this name. Who submits for others may leave Date and Message-ID to us (RFC 6409 8);
+    /// what comes from another server is passed on as it is.
+    pub fn prefix(&self, id: &QueueId, scan: &Scan, at: SystemTime) -> Prefix {
+        let hop = Hop {
+            client_name: &self.client_name,
+            client: self.client,
+            protocol: self.protocol,
+            cipher: self.cipher,
+            host: &self.host,
+            id,
+            recipient: self.only_recipient.as_ref(),
+            at,
+        };
+        let mut text = trace::received(&hop);
+        if self.user.is_some() && !scan.has_date {
+            text.push_str(&trace::date_field(at));
+        }
+        if self.user.is_some() && !scan.has_message_id {
+            text.push_str(&trace::message_id_field(id, &self.host));
+        }
+        Prefix { is_8bit: !text.is_ascii(), text: text.into() }
+    }
+}
+
+/// What a body that can't be stored means for its message.
+pub(super) fn refusal(why: &BodyError) -> Refusal {
+    match why {
+        BodyError::Full => Refusal::NoRoom,
+        BodyError::Unavailable(_) | BodyError::Missing { .. } | BodyError::Unreadable { .. } => {
+            Refusal::Unavailable
+        }
+    }
+}
