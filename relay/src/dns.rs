@@ -1,0 +1,245 @@
+//! Finds the hosts of a domain: asks the resolvers, keeps what they said.
+//! **Owns:** which look-ups a domain needs, and their deadlines. **Never:** the order of hosts or a verdict (core::mx).
+//! Invariant: I6, what isn't the answer of an authority is `Answer::Failed`, and that defers.
+//! RFC 5321 5.1; RFC 8305 5 (a slow family doesn't hold up the other).
+
+mod cache;
+mod resolve;
+mod upstream;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use postrider_core::mx::{
+    self, Addresses, Answer, Candidate, Candidates, Destinations, DnsFailure, Host, MxRecord, MxTarget,
+    Unresolved,
+};
+use postrider_mail::{Domain, HostName};
+use prometheus::IntCounterVec;
+
+use self::{cache::Cache, resolve::Resolver};
+
+/// How the DNS is asked.
+#[derive(Debug, Clone)]
+pub struct DnsSettings {
+    /// Recursive resolvers, in order of preference.
+    pub nameservers: Vec<SocketAddr>,
+    /// How long one resolver is waited for.
+    pub timeout: Duration,
+    /// After how long without an answer the next resolver is asked as well.
+    pub ask_next_after: Duration,
+    /// How long a whole look-up may take, aliases and all resolvers included.
+    pub deadline: Duration,
+    /// How long the slower of a host's two families is waited for, once the other is there.
+    pub family_grace: Duration,
+    /// How long answers are kept.
+    pub ttls: Ttls,
+    /// Names kept of each type.
+    pub cache_entries: u64,
+}
+
+/// How long answers are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Ttls {
+    /// Records, at least; and the word that there are none, where the zone doesn't say how long.
+    pub min: Duration,
+    /// Records, at most.
+    pub max: Duration,
+    /// The word that there are none, at most.
+    pub max_negative: Duration,
+    /// A failure: RFC 9520 wants it remembered, lest a broken zone is asked for each message.
+    pub failure: Duration,
+    /// Records beyond their time, while the DNS can't be asked (RFC 8767).
+    pub stale: Duration,
+}
+
+impl Default for Ttls {
+    fn default() -> Self {
+        Self {
+            min: Duration::from_secs(30),
+            max: Duration::from_secs(3600),
+            max_negative: Duration::from_secs(300),
+            failure: Duration::from_secs(30),
+            stale: Duration::from_secs(12 * 3600),
+        }
+    }
+}
+
+/// Why there is no resolver to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum NoNameserver {
+    /// The system's configuration can't be read.
+    #[error("/etc/resolv.conf: {0}; expected at least one nameserver; or give one with --dns ADDRESS:PORT")]
+    Unreadable(String),
+    /// None is named.
+    #[error("/etc/resolv.conf: found no nameserver; expected one; or give one with --dns ADDRESS:PORT")]
+    NoneNamed,
+}
+
+impl DnsSettings {
+    /// Asks these.
+    pub fn new(nameservers: Vec<SocketAddr>) -> Self {
+        Self {
+            nameservers,
+            timeout: Duration::from_secs(5),
+            ask_next_after: Duration::from_millis(800),
+            deadline: Duration::from_secs(12),
+            family_grace: Duration::from_millis(500),
+            ttls: Ttls::default(),
+            cache_entries: 65_536,
+        }
+    }
+
+    /// Asks those of /etc/resolv.conf. Its search list and `ndots` are not used: names of mail hosts are complete.
+    ///
+    /// # Errors
+    /// It can't be read, or names none.
+    pub fn system() -> Result<Self, NoNameserver> {
+        let (config, _) = hickory_resolver::system_conf::read_system_conf()
+            .map_err(|error| NoNameserver::Unreadable(error.to_string()))?;
+        let nameservers: Vec<_> =
+            config.name_servers.iter().map(|server| SocketAddr::new(server.ip, DNS_PORT)).collect();
+        if nameservers.is_empty() { Err(NoNameserver::NoneNamed) } else { Ok(Self::new(nameservers)) }
+    }
+}
+
+const DNS_PORT: u16 = 53;
+
+/// The DNS as the relay sees it. Cloning shares the cache.
+#[derive(Clone)]
+pub struct Dns {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    resolver: Resolver,
+    mx: Cache<MxRecord>,
+    v4: Cache<Ipv4Addr>,
+    v6: Cache<Ipv6Addr>,
+    family_grace: Duration,
+    lookups: Option<IntCounterVec>,
+}
+
+impl Dns {
+    /// Asks as the settings say. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// The settings name no resolver.
+    pub fn new(settings: DnsSettings) -> Result<Self, NoNameserver> {
+        Self::counting(settings, None)
+    }
+
+    /// The same, counting look-ups by result in a counter with the label `result`.
+    ///
+    /// # Errors
+    /// The settings name no resolver.
+    pub fn counting(settings: DnsSettings, lookups: Option<IntCounterVec>) -> Result<Self, NoNameserver> {
+        let (ttls, entries) = (settings.ttls, settings.cache_entries);
+        let family_grace = settings.family_grace;
+        let resolver = Resolver::new(settings)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                resolver,
+                mx: Cache::new(ttls, entries),
+                v4: Cache::new(ttls, entries),
+                v6: Cache::new(ttls, entries),
+                family_grace,
+                lookups,
+            }),
+        })
+    }
+
+    /// The hosts that take mail for a domain, best first.
+    ///
+    /// # Errors
+    /// When there is none to try; the verdict says whether mail waits or bounces.
+    pub async fn hosts(&self, domain: &Domain, to: &Destinations) -> Result<Vec<Host>, Unresolved> {
+        let seed = rand::random();
+        let answer = self.inner.mx.lookup(&self.inner.resolver, domain.as_str()).await;
+        let found = match mx::candidates(domain, &answer, to, seed) {
+            Ok(candidates) => self.order(candidates, to, seed).await,
+            Err(why) => Err(why),
+        };
+        self.inner.count(found.as_ref().err());
+        found
+    }
+
+    /// The addresses of a host that a rule names. Its absence never bounces mail.
+    ///
+    /// # Errors
+    /// When there is none to try.
+    pub async fn addresses(&self, host: &HostName, to: &Destinations) -> Result<Host, Unresolved> {
+        let found = self.order(mx::smarthost(host), to, rand::random()).await;
+        self.inner.count(found.as_ref().err());
+        // An order without an error has at least one host, and a smarthost is one.
+        found.and_then(|hosts| hosts.into_iter().next().ok_or_else(|| absent(host)))
+    }
+
+    async fn order(
+        &self,
+        candidates: Candidates,
+        to: &Destinations,
+        seed: u64,
+    ) -> Result<Vec<Host>, Unresolved> {
+        let lookups = candidates.list.into_iter().map(|candidate| async {
+            let addresses = self.inner.addresses_of(&candidate).await;
+            (candidate, addresses)
+        });
+        let found = futures::future::join_all(lookups).await;
+        mx::order(&found, candidates.is_complete, to, seed)
+    }
+}
+
+impl Inner {
+    async fn addresses_of(&self, candidate: &Candidate) -> Addresses {
+        match &candidate.target {
+            MxTarget::Host(name) => self.both_families(name.as_str()).await,
+            // There is no such name, and nobody to ask.
+            MxTarget::Null | MxTarget::Broken(_) => {
+                Addresses { v4: Answer::NxDomain, v6: Answer::NxDomain }
+            }
+        }
+    }
+
+    /// A and AAAA, asked at once. When one has records and the other keeps us waiting, the host is tried with the one.
+    async fn both_families(&self, name: &str) -> Addresses {
+        let v4 = self.v4.lookup(&self.resolver, name);
+        let v6 = self.v6.lookup(&self.resolver, name);
+        tokio::pin!(v4, v6);
+        tokio::select! {
+            first = &mut v4 => {
+                let second = self.second(&first, v6).await;
+                Addresses { v4: first, v6: second }
+            }
+            first = &mut v6 => {
+                let second = self.second(&first, v4).await;
+                Addresses { v4: second, v6: first }
+            }
+        }
+    }
+
+    async fn second<A, B>(&self, first: &Answer<A>, second: impl Future<Output = Answer<B>>) -> Answer<B> {
+        if !matches!(first, Answer::Records(_)) {
+            return second.await;
+        }
+        tokio::time::timeout(self.family_grace, second)
+            .await
+            .unwrap_or(Answer::Failed(DnsFailure::Timeout))
+    }
+
+    fn count(&self, why: Option<&Unresolved>) {
+        if let Some(lookups) = &self.lookups {
+            lookups.with_label_values(&[why.map_or("found", Unresolved::as_str)]).inc();
+        }
+    }
+}
+
+fn absent(host: &HostName) -> Unresolved {
+    Unresolved::SmarthostAbsent(host.as_str().into())
+}
+
+#[cfg(test)]
+mod tests;
