@@ -1,1 +1,43 @@
-//! Placeholder.
+//! MailRelay and RoutingRule: what users write, and what they read back.
+//!
+//! Start at [`MailRelaySpec`] and [`RoutingRuleSpec`]; [`Policy`] and [`Route`] are parts of both.
+//! **Owns:** the schema, its bounds and CEL rules, the words of conditions. **Never:** decides anything (core compiles), a client.
+
+// KubeSchema's derive works on copies of each struct inside of functions, `pub` and all.
+#![allow(unreachable_pub)]
+
+pub mod cel;
+pub mod duration;
+pub mod listener;
+pub mod mail_relay;
+pub mod policy;
+pub mod quantity;
+pub mod queue;
+pub mod rendered;
+pub mod route;
+pub mod routing_rule;
+pub mod status;
+pub mod text;
+
+pub use duration::{Duration, InvalidDuration};
+pub use listener::{
+    AllowedClients, BareLineEnds, Listener, ListenerAuth, ListenerLimits, ListenerTls, Protocol,
+    ProxyProtocol, TlsDemand,
+};
+pub use mail_relay::{
+    AllowedDestinations, AllowedNamespaces, AllowedRoutes, Delivery, Drain, LabelSelector, LoggedAddresses,
+    Logging, MailRelay, MailRelaySpec, NamespacesFrom, SelectorOperator, SelectorRequirement,
+};
+pub use policy::{Class, Limits, Policy, Retry, Tls, TlsMode};
+pub use quantity::{InvalidQuantity, Quantity};
+pub use queue::{Durability, ExternalQueue, ExternalShard, ManagedQueue, Queue};
+pub use rendered::rendered;
+pub use route::{Defer, Hold, Redirect, Reject, Route, RouteType, Smarthost, SmarthostAuth, SmarthostHost};
+pub use routing_rule::{Clients, Match, ParentRef, RoutingRule, RoutingRuleSpec};
+pub use status::{ListenerStatus, MailRelayStatus, ParentStatus, QueueStatus, RoutingRuleStatus};
+pub use text::{SecretKeyRef, SecretRef};
+
+/// The API group of both kinds.
+pub const GROUP: &str = "postrider.dev";
+/// The version of both kinds.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,171 @@
+//! What users read back: status, conditions, reasons.
+//! **Owns:** their words, as constants, used by operator, CLI and tests alike. **Never:** when a condition holds.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{duration::Duration, routing_rule::ParentRef};
+
+/// Who writes the status of rules.
+pub const CONTROLLER_NAME: &str = "postrider.dev/operator";
+
+/// Types of conditions. `True` is good for all but [`conditions::QUEUE_LOST`].
+pub mod conditions {
+    /// What was asked for is understood and allowed.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Every Secret and listener that is named is there.
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    /// The shards can keep what a 250 promises.
+    pub const QUEUE_DURABLE: &str = "QueueDurable";
+    /// A shard's server isn't the one that had the queue.
+    pub const QUEUE_LOST: &str = "QueueLost";
+    /// The pods' clocks and the shards' agree.
+    pub const QUEUE_CLOCK: &str = "QueueClock";
+    /// Every ready pod runs what was asked for.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// All of it: what `kubectl wait` and other tools look at.
+    pub const READY: &str = "Ready";
+}
+
+/// Reasons of conditions.
+pub mod reasons {
+    /// Accepted, true.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Accepted, false: a value can't be used.
+    pub const INVALID: &str = "Invalid";
+    /// Accepted, false: the MailRelay's `allowedRoutes` doesn't let the rule attach.
+    pub const NOT_ALLOWED: &str = "NotAllowedByRelay";
+    /// Accepted, false: there is no such MailRelay, or no such listener of it.
+    pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
+    /// Accepted, true with a note: an older rule with the same match goes first.
+    pub const SHADOWED: &str = "Shadowed";
+    /// Accepted, false: the compiled configuration doesn't fit into a Secret.
+    pub const CONFIG_TOO_LARGE: &str = "ConfigTooLarge";
+    /// ResolvedRefs, true.
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    /// ResolvedRefs, false: there is no such Secret.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// ResolvedRefs, false: the Secret doesn't hold what it should.
+    pub const SECRET_INVALID: &str = "SecretInvalid";
+    /// ResolvedRefs, false: there is no such listener.
+    pub const LISTENER_NOT_FOUND: &str = "ListenerNotFound";
+    /// Programmed and Ready, false: not yet.
+    pub const PENDING: &str = "Pending";
+    /// Programmed, true.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// Ready, true.
+    pub const READY: &str = "Ready";
+}
+
+/// What a MailRelay reports.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MailRelayStatus {
+    /// The generation of the spec that the status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Pods.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub replicas: i32,
+    /// Pods that are ready.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub ready_replicas: i32,
+    /// Their labels, for /scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub selector: Option<String>,
+    /// RoutingRules that are accepted.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub attached_rules: i32,
+    /// What is in the queue; absent while nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
+    /// The hash of the configuration that pods should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub config_hash: Option<String>,
+    /// Listeners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub listeners: Vec<ListenerStatus>,
+    /// Accepted, ResolvedRefs, QueueDurable, QueueLost, QueueClock, Programmed, Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// What is in a queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStatus {
+    /// Deliveries that wait.
+    #[schemars(range(min = 0))]
+    pub deliveries: i64,
+    /// Deliveries on hold.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub held: i64,
+    /// How long the oldest has waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Duration>,
+}
+
+/// What a listener reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// Its name.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// RoutingRules that name it as sectionName.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub attached_rules: i32,
+    /// ResolvedRefs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// What a RoutingRule reports.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingRuleStatus {
+    /// The generation of the spec that the status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What each MailRelay makes of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub parents: Vec<ParentStatus>,
+    /// Ready: accepted and programmed by every parent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// What one MailRelay makes of a rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentStatus {
+    /// The MailRelay.
+    pub parent_ref: ParentRef,
+    /// Who wrote this.
+    #[schemars(length(min = 1, max = 253))]
+    pub controller_name: String,
+    /// Accepted, ResolvedRefs, Programmed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
