@@ -34,119 +34,43 @@
 //! ```
 //! RFC 5321 4; RFC 2920 (pipelining), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
 
-use std::{fmt::Display, marker::PhantomData, sync::Arc};
+mod any_time;
+mod end;
+mod expect_auth;
+mod expect_data;
+mod expect_greeting;
+mod expect_mail;
+mod expect_rcpt;
+mod expect_receipt;
+mod next;
+mod settings;
 
-use bytes::{Bytes, BytesMut};
-use postrider_mail::{Envelope, HostName, Mono, Recipient, Reply, ReversePath};
+use std::{fmt::Display, marker::PhantomData, sync::Arc, time::Duration};
 
-use crate::{sasl::Credentials, timer::Waits};
+use bytes::{Buf, Bytes, BytesMut};
+use postrider_mail::{Envelope, Mono, Reply};
 
-/// What one listener's sessions have in common.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Who we are, in the greeting and the answer to EHLO.
-    pub hostname: HostName,
-    /// Whether STARTTLS is offered, or demanded before MAIL.
-    pub tls: Tls,
-    /// Whether AUTH is offered (under TLS only), or demanded before MAIL.
-    pub auth: Auth,
-    /// What becomes of a CR or LF that stands alone in a message.
-    pub bare_newlines: BareNewlines,
-    /// Whether DSN is offered.
-    pub dsn: bool,
-    /// All bounds.
-    pub limits: Limits,
-    /// How long waits are.
-    pub waits: Waits,
-}
-
-impl Settings {
-    /// The usual settings of a listener: no TLS, no AUTH.
-    pub fn new(hostname: HostName) -> Self {
-        Self {
-            hostname,
-            tls: Tls::Off,
-            auth: Auth::Off,
-            bare_newlines: BareNewlines::Refuse,
-            dsn: true,
-            limits: Limits::default(),
-            waits: Waits::default(),
-        }
-    }
-}
-
-/// STARTTLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// Not offered.
-    Off,
-    /// Offered.
-    Optional,
-    /// Offered, and no MAIL without it. A session that began under TLS has it already.
-    Required,
-}
-
-/// AUTH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
-    /// Not offered.
-    Off,
-    /// Offered under TLS.
-    Optional,
-    /// Offered under TLS, and no MAIL without it.
-    Required,
-}
-
-/// A CR or LF that stands alone makes two servers see two different messages (CVE-2023-51764).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BareNewlines {
-    /// The message is read to its real end, then refused with 550 5.5.2.
-    Refuse,
-    /// Each becomes CRLF; the message still ends at CRLF.CRLF only.
-    Normalize,
-}
-
-/// Every bound of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest message, in bytes as received (dots unstuffed).
-    pub message_bytes: u64,
-    /// Recipients in a transaction; further ones get 452 4.5.3.
-    pub recipients: u32,
-    /// Messages in a session; then 421.
-    pub messages: u32,
-    /// The longest command line, its CRLF included.
-    pub command_line_bytes: usize,
-    /// Commands that bring no mail forward (NOOP, RSET, VRFY, HELP, EHLO again, …) since the last message; then 421.
-    pub idle_commands: u32,
-    /// Errors of syntax or order in a session; then 421.
-    pub errors: u32,
-    /// Refusals of MAIL, RCPT or a message since the last message taken; then 421.
-    pub refusals: u32,
-    /// Failed AUTHs in a session; then 421.
-    pub auth_failures: u32,
-    /// A message's slowest rate, in bytes a second, once a block's wait has passed.
-    pub body_bytes_per_second_min: u32,
-    /// The longest session in seconds.
-    pub session_seconds: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes: 25 << 20,
-            recipients: 1000,
-            messages: 10_000,
-            command_line_bytes: 2048,
-            idle_commands: 100,
-            errors: 20,
-            refusals: 100,
-            auth_failures: 3,
-            body_bytes_per_second_min: 100,
-            session_seconds: 86_400,
-        }
-    }
-}
+use self::{
+    any_time::Counts,
+    next::{Effect, State},
+};
+pub use self::{
+    end::{Abort, End},
+    expect_auth::AskAuth,
+    expect_greeting::{AskConnected, AskHello, Hello},
+    expect_mail::AskMail,
+    expect_rcpt::{AskData, AskRecipient},
+    expect_receipt::ExpectReceipt,
+    next::Next,
+    settings::{Auth, BareNewlines, Limits, Settings, Tls},
+};
+use crate::{
+    command::{self, Command},
+    line::{self, Line},
+    reply_codec,
+    sasl::MAX_AUTH_LINE_BYTES,
+    timer::Wait,
+};
 
 /// What a session runs over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +87,23 @@ pub struct Server<R> {
     input: BytesMut,
     output: BytesMut,
     settings: Arc<Settings>,
+    channel: Channel,
+    state: State,
+    hello: Option<Hello>,
+    user: Option<Box<str>>,
+    counts: Counts,
+    /// The client has closed its side.
+    is_end_of_input: bool,
+    /// Something was done since the wait began: it begins anew.
+    has_progressed: bool,
+    /// The shell knows of a transaction that hasn't ended.
+    has_transaction: bool,
+    /// To be told before anything else.
+    abort: Option<Abort>,
+    /// To be said as soon as no question is open.
+    last_words: Option<Reply>,
+    session_end: Mono,
+    wait_end: Mono,
     receipt: PhantomData<fn(R)>,
 }
 
@@ -202,286 +143,352 @@ pub enum Event<R> {
     Close(End),
 }
 
-/// Why a transaction brought no message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Abort {
-    /// RSET, EHLO or STARTTLS.
-    Reset,
-    /// The session ended.
-    SessionEnded,
-    /// The body was larger than allowed; 552 5.3.4 was said.
-    TooLarge,
-    /// The body had a bare CR or LF; 550 5.5.2 was said.
-    BareNewline,
-    /// A command within BDAT's sequence that can't stand there.
-    BadSequence,
-    /// [`Server::refuse_body`] was called.
-    Refused,
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum End {
-    /// QUIT.
-    Quit,
-    /// The client closed the connection.
-    ClosedByClient,
-    /// The client closed the connection within a transaction.
-    ClosedInTransaction,
-    /// The client was silent, or slower than allowed.
-    TimedOut,
-    /// The session was longer than allowed.
-    SessionTooLong,
-    /// The shell refused to go on.
-    Refused,
-    /// The client spoke before it was greeted.
-    EarlyTalker,
-    /// The client sent more behind a command that has to be the last of its group (RFC 2920 3.1).
-    UnauthorizedPipelining,
-    /// Clear text stood behind STARTTLS.
-    StartTlsInjection,
-    /// The client speaks HTTP.
-    Http,
-    /// A line was longer than allowed.
-    LineTooLong,
-    /// Too many errors.
-    TooManyErrors,
-    /// Too many commands that bring no mail.
-    TooManyCommands,
-    /// Too many refusals.
-    TooManyRefusals,
-    /// Too many failed AUTHs.
-    TooManyAuthFailures,
-    /// As many messages as a session may have.
-    TooManyMessages,
-    /// A message went on far beyond its limit.
-    EndlessMessage,
-}
-
-/// What a client called itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hello {
-    /// The name or address literal as sent: printable ASCII, at most 255 bytes, unverified.
-    pub name: Box<str>,
-    /// EHLO rather than HELO.
-    pub is_extended: bool,
-}
-
-/// An answer to a question: give it to [`Server::resume`].
-#[derive(Debug)]
-#[must_use = "the session waits for it: give it to Server::resume"]
-pub struct Next(());
-
-/// A new connection.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct AskConnected(());
-/// EHLO or HELO.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct AskHello {
-    hello: Hello,
-}
-/// AUTH.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct AskAuth {
-    credentials: Credentials,
-}
-/// MAIL.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct AskMail {
-    envelope: Envelope,
-    size: Option<u64>,
-}
-/// RCPT.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct AskRecipient {
-    envelope: Envelope,
-    recipient: Recipient,
-}
-/// DATA or the first BDAT.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct AskData {
-    envelope: Envelope,
-}
-/// A message is there as a whole; the client waits for the word that it is safe.
-#[derive(Debug)]
-#[must_use = "the client waits for its answer"]
-pub struct ExpectReceipt<R> {
-    receipt: PhantomData<fn(R)>,
-}
-
 impl<R: Display> Server<R> {
     /// A new connection. The first [`Server::poll`] gives [`Event::Connected`].
-    pub fn new(_settings: Arc<Settings>, _channel: Channel, _now: Mono) -> Self {
-        unreachable!("to come")
+    pub fn new(settings: Arc<Settings>, channel: Channel, now: Mono) -> Self {
+        let session_end = now.after(Duration::from_secs(settings.limits.session_seconds.into()));
+        Self {
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            settings,
+            channel,
+            state: State::New,
+            hello: None,
+            user: None,
+            counts: Counts::default(),
+            is_end_of_input: false,
+            has_progressed: true,
+            has_transaction: false,
+            abort: None,
+            last_words: None,
+            session_end,
+            wait_end: session_end,
+            receipt: PhantomData,
+        }
     }
+
     /// What to do next. Takes time so that it sees when a wait is over.
-    pub fn poll(&mut self, _now: Mono) -> Event<R> {
-        unreachable!("to come")
+    pub fn poll(&mut self, now: Mono) -> Event<R> {
+        loop {
+            if let Some(abort) = self.abort.take() {
+                return Event::Aborted(abort);
+            }
+            let waits_for_input = match std::mem::replace(&mut self.state, State::Asked) {
+                State::New => return Event::Connected(AskConnected(())),
+                State::Ending(end) => {
+                    self.state = State::Ending(end);
+                    return Event::Close(end);
+                }
+                State::Complete(transaction, body) => {
+                    if let Some(event) = self.complete(transaction, body) {
+                        return event;
+                    }
+                    false
+                }
+                State::ExpectTls => {
+                    self.state = State::ExpectTls;
+                    return Event::StartTls;
+                }
+                State::Asked => true,
+                State::Swallow(chunk, effect, then) => {
+                    self.swallow(chunk, effect, then);
+                    matches!(self.state, State::Swallow(..))
+                }
+                State::ExpectData(transaction, body) if !body.is_between_chunks() => {
+                    if let Some(event) = self.expect_data(now, transaction, body) {
+                        return event;
+                    }
+                    matches!(&self.state, State::ExpectData(_, body) if !body.is_between_chunks())
+                }
+                state => match self.line(state) {
+                    Some(Some(event)) => return event,
+                    Some(None) => false,
+                    None => true,
+                },
+            };
+            if waits_for_input && self.abort.is_none() && self.wait(now) {
+                return Event::Read;
+            }
+        }
     }
+
+    /// Whether the wait for input goes on.
+    fn wait(&mut self, now: Mono) -> bool {
+        if self.is_end_of_input {
+            let end = if self.is_idle() { End::ClosedByClient } else { End::ClosedInTransaction };
+            self.end_now(end);
+            return false;
+        }
+        if std::mem::take(&mut self.has_progressed) {
+            self.wait_end = now.after(self.settings.waits.of(self.current_wait()));
+        }
+        if now >= self.session_end {
+            self.finish(End::SessionTooLong, "421 4.4.2 The session was long enough\r\n");
+        } else if now >= self.deadline() {
+            self.finish(End::TimedOut, "421 4.4.2 Timed out\r\n");
+        } else {
+            return true;
+        }
+        false
+    }
+
+    fn current_wait(&self) -> Wait {
+        match &self.state {
+            State::ExpectData(_, body) if !body.is_between_chunks() => Wait::DataBlock,
+            State::Swallow(..) => Wait::DataBlock,
+            _ => Wait::Command,
+        }
+    }
+
+    /// Takes a line, if there is one: `None` if not, else what it led to.
+    #[allow(clippy::option_option, reason = "no line, and a line without event, are two things")]
+    fn line(&mut self, state: State) -> Option<Option<Event<R>>> {
+        match line::find(&self.input, self.line_limit(&state)) {
+            Line::Partial => {
+                self.state = state;
+                None
+            }
+            Line::TooLong => {
+                self.finish(End::LineTooLong, "500 5.5.2 Line too long\r\n");
+                Some(None)
+            }
+            Line::Bare(len) => {
+                self.input.advance(len);
+                self.has_progressed = true;
+                self.error("500 5.5.2 Lines end with CRLF\r\n", state);
+                Some(None)
+            }
+            Line::Whole(len) => {
+                // Taken out, so that the line can be looked at while the session changes.
+                let mut input = std::mem::take(&mut self.input);
+                let (event, is_taken) = self.whole_line(state, &input[..len], input.len() == len + 2);
+                if is_taken {
+                    input.advance(len + 2);
+                    self.has_progressed = true;
+                }
+                self.input = input;
+                Some(event)
+            }
+        }
+    }
+
+    /// AUTH's lines may be longer than others (RFC 4954 4).
+    fn line_limit(&self, state: &State) -> usize {
+        let is_auth = self.input.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+        match state {
+            State::ExpectAuth(_) => MAX_AUTH_LINE_BYTES,
+            State::ExpectMail if is_auth && self.channel == Channel::Tls => MAX_AUTH_LINE_BYTES,
+            _ => self.settings.limits.command_line_bytes,
+        }
+    }
+
+    /// Gives what a line led to, and whether it is done with.
+    fn whole_line(&mut self, state: State, line: &[u8], is_alone: bool) -> (Option<Event<R>>, bool) {
+        if let State::ExpectAuth(exchange) = state {
+            if !is_alone {
+                self.unauthorized_pipelining();
+                return (None, true);
+            }
+            return (self.on_exchange_line(exchange, line), true);
+        }
+        let command = match command::parse(line) {
+            Ok(command) => command,
+            // How many octets follow can't be known: whatever comes next could be content.
+            Err(_) if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) => {
+                self.finish(
+                    End::TooManyErrors,
+                    "501 5.5.4 BDAT takes a number of octets, and perhaps LAST\r\n",
+                );
+                return (None, true);
+            }
+            Err(bad) => {
+                if matches!(&state, State::ExpectMail) {
+                    self.forgive();
+                }
+                self.bad_command(&bad, state);
+                return (None, true);
+            }
+        };
+        if !is_alone && self.must_be_alone(&command) {
+            self.unauthorized_pipelining();
+            return (None, true);
+        }
+        let ends_transaction = matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Rset);
+        if ends_transaction && matches!(state, State::ExpectRcpt(_) | State::ExpectData(..)) {
+            // First the shell is told, then the command comes again.
+            self.state = State::ExpectMail;
+            self.abort(Abort::Reset);
+            return (None, false);
+        }
+        (self.on_command(state, command, is_alone), true)
+    }
+
+    fn on_command(&mut self, state: State, command: Command<'_>, is_alone: bool) -> Option<Event<R>> {
+        match state {
+            State::ExpectGreeting => match command {
+                Command::Ehlo(name) => return Some(self.on_hello(name, true, State::ExpectGreeting)),
+                Command::Helo(name) => return Some(self.on_hello(name, false, State::ExpectGreeting)),
+                Command::Rset => self.idle("250 2.0.0 Ok\r\n", State::ExpectGreeting),
+                Command::Bdat { octets, is_last } => {
+                    self.out_of_order_chunk(
+                        octets,
+                        is_last,
+                        State::ExpectGreeting,
+                        "503 5.5.1 EHLO first\r\n",
+                    );
+                }
+                Command::Mail(_)
+                | Command::Rcpt(_)
+                | Command::Data
+                | Command::StartTls
+                | Command::Auth { .. } => {
+                    self.error("503 5.5.1 EHLO first\r\n", State::ExpectGreeting);
+                }
+                _ => self.any_time(&command, State::ExpectGreeting),
+            },
+            State::ExpectMail => return self.expect_mail(command, is_alone),
+            State::ExpectRcpt(transaction) => return self.expect_rcpt(command, transaction),
+            State::ExpectData(transaction, body) => self.expect_chunk(command, transaction, body),
+            // No other state takes commands.
+            other => self.state = other,
+        }
+        None
+    }
+
+    /// RFC 2920 3.1: these end a group, so that nothing stands behind them. Without EHLO nothing is pipelined at all.
+    fn must_be_alone(&self, command: &Command<'_>) -> bool {
+        match command {
+            Command::Ehlo(_) | Command::Helo(_) | Command::Data | Command::Auth { .. } => true,
+            // These have an end of their own.
+            Command::StartTls | Command::Quit | Command::Http | Command::Bdat { .. } => false,
+            _ => !self.hello.as_ref().is_some_and(|hello| hello.is_extended),
+        }
+    }
+
+    fn unauthorized_pipelining(&mut self) {
+        self.finish(End::UnauthorizedPipelining, "554 5.5.0 More came than may be pipelined\r\n");
+    }
+
+    /// The transaction that was open is over: the shell is told, once.
+    fn abort(&mut self, why: Abort) {
+        if std::mem::take(&mut self.has_transaction) {
+            self.abort = Some(why);
+        }
+    }
+
+    fn end_now(&mut self, end: End) {
+        self.abort(Abort::SessionEnded);
+        self.state = State::Ending(end);
+    }
+
     /// Goes on with an answer.
-    pub fn resume(&mut self, _next: Next) {
-        unreachable!("to come")
+    pub fn resume(&mut self, next: Next) {
+        // An answer that comes when the session is over changes nothing.
+        if matches!(self.state, State::Ending(_)) {
+            return;
+        }
+        self.has_progressed = true;
+        self.has_transaction = matches!(next.state, State::ExpectRcpt(_) | State::ExpectData(..));
+        self.state = next.state;
+        let is_greeting = matches!(next.effect, Effect::Greet);
+        if is_greeting && !self.input.is_empty() {
+            return self.finish(End::EarlyTalker, "554 5.5.0 Spoke before the greeting\r\n");
+        }
+        self.apply(next.effect);
+        if let Some(reply) = self.last_words.take() {
+            self.end(reply);
+        }
     }
-    /// Where to read into: has room for a read of a good size, and never grows beyond a bound.
+
+    /// Where to put what was read. Not more than some 64 KiB at a time, as all of it is kept until it was polled out.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
+
     /// What to write. The shell takes off what it has written.
     pub fn output(&mut self) -> &mut BytesMut {
         &mut self.output
     }
+
     /// Until when [`Event::Read`] may wait.
     pub fn deadline(&self) -> Mono {
-        unreachable!("to come")
+        let end = self.wait_end.min(self.session_end);
+        match &self.state {
+            State::ExpectData(_, body) if !body.is_between_chunks() => {
+                let block = self.settings.waits.of(Wait::DataBlock);
+                let slowest = body.deadline(block, self.settings.limits.body_bytes_per_second_min);
+                slowest.map_or(end, |slowest| slowest.min(end))
+            }
+            _ => end,
+        }
     }
+
     /// The client has closed its side.
     pub fn end_of_input(&mut self) {
-        unreachable!("to come")
+        self.is_end_of_input = true;
     }
+
     /// The handshake behind [`Event::StartTls`] has succeeded. (If it fails there is nothing to be said: close.)
     pub fn tls_established(&mut self, _now: Mono) {
-        unreachable!("to come")
+        if !matches!(self.state, State::ExpectTls) {
+            return;
+        }
+        self.channel = Channel::Tls;
+        self.hello = None;
+        self.user = None;
+        self.has_progressed = true;
+        self.state = State::ExpectGreeting;
+        // What was read before the handshake wasn't said by whom it was made with.
+        if !self.input.is_empty() {
+            self.finish(End::StartTlsInjection, "554 5.5.0 Clear text behind STARTTLS\r\n");
+        }
     }
-    /// Swallows the rest of the body that is coming in, then answers with this. [`Event::Aborted`] follows at its end.
-    pub fn refuse_body(&mut self, _reply: Reply) {
-        unreachable!("to come")
+
+    /// Swallows the rest of the body that is coming in, then answers with this. [`Event::Aborted`] comes at once.
+    pub fn refuse_body(&mut self, reply: Reply) {
+        if let State::ExpectData(_, body) | State::Complete(_, body) = &mut self.state {
+            body.refuse(reply);
+            self.abort(Abort::Refused);
+        }
     }
+
     /// Ends the session with this (421 for a shutdown), at once or as soon as no question is open. Within a body it cuts.
-    pub fn end(&mut self, _reply: Reply) {
-        unreachable!("to come")
+    pub fn end(&mut self, reply: Reply) {
+        match self.state {
+            State::Ending(_) => {}
+            State::Asked => self.last_words = Some(reply),
+            _ => {
+                reply_codec::write(&reply, &mut self.output);
+                self.end_now(End::Refused);
+            }
+        }
     }
+
     /// Whether no transaction is open: a good moment to end.
     pub fn is_idle(&self) -> bool {
-        unreachable!("to come")
+        matches!(self.state, State::New | State::ExpectGreeting | State::ExpectAuth(_) | State::ExpectMail)
     }
+
     /// What the client called itself last.
     pub fn hello(&self) -> Option<&Hello> {
-        unreachable!("to come")
+        self.hello.as_ref()
     }
+
     /// What the session runs over.
     pub fn channel(&self) -> Channel {
-        unreachable!("to come")
+        self.channel
     }
+
     /// Who authenticated.
     pub fn user(&self) -> Option<&str> {
-        unreachable!("to come")
+        self.user.as_deref()
     }
+
     /// The settings that the session began with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 }
 
-impl AskConnected {
-    /// 220.
-    pub fn welcome(self) -> Next {
-        unreachable!("to come")
-    }
-    /// 421 or 554 instead of a greeting; the session ends.
-    pub fn refuse(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
-impl AskHello {
-    /// What the client calls itself.
-    pub fn hello(&self) -> &Hello {
-        &self.hello
-    }
-    /// 250.
-    pub fn welcome(self) -> Next {
-        unreachable!("to come")
-    }
-    /// Refused. The session goes on, unless the reply is a 421.
-    pub fn refuse(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
-impl AskAuth {
-    /// What to check.
-    pub fn credentials(&self) -> &Credentials {
-        &self.credentials
-    }
-    /// 235: it is who it says.
-    pub fn accept(self) -> Next {
-        unreachable!("to come")
-    }
-    /// 535 5.7.8, the same for an unknown name and a wrong password.
-    pub fn refuse(self) -> Next {
-        unreachable!("to come")
-    }
-    /// It couldn't be checked: a 454 of the shell's, which counts as no failure; or a 421, which ends the session.
-    pub fn unavailable(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
-impl AskMail {
-    /// Where bounces go.
-    pub fn sender(&self) -> &ReversePath {
-        &self.envelope.sender
-    }
-    /// All of MAIL; recipients are still to come.
-    pub fn envelope(&self) -> &Envelope {
-        &self.envelope
-    }
-    /// SIZE=, within the limit.
-    pub fn size(&self) -> Option<u64> {
-        self.size
-    }
-    /// 250.
-    pub fn accept(self) -> Next {
-        unreachable!("to come")
-    }
-    /// Refused, a 421 ends the session.
-    pub fn refuse(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
-impl AskRecipient {
-    /// Whom to.
-    pub fn recipient(&self) -> &Recipient {
-        &self.recipient
-    }
-    /// MAIL and the recipients accepted so far.
-    pub fn envelope(&self) -> &Envelope {
-        &self.envelope
-    }
-    /// 250: it is in the envelope.
-    pub fn accept(self) -> Next {
-        unreachable!("to come")
-    }
-    /// Refused, a 421 ends the session.
-    pub fn refuse(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
-impl AskData {
-    /// The whole envelope.
-    pub fn envelope(&self) -> &Envelope {
-        &self.envelope
-    }
-    /// 354, or with BDAT nothing yet.
-    pub fn accept(self) -> Next {
-        unreachable!("to come")
-    }
-    /// Refused, a 421 ends the session. The transaction is over; no [`Event::Aborted`] follows.
-    pub fn refuse(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
-impl<R: Display> ExpectReceipt<R> {
-    /// The only 250 to a message (I1).
-    #[allow(clippy::needless_pass_by_value, reason = "a receipt is good for one 250")]
-    pub fn accept(self, _receipt: R) -> Next {
-        unreachable!("to come")
-    }
-    /// The message isn't safe, or not wanted: 4yz or 5yz. A 421 ends the session.
-    pub fn refuse(self, _reply: Reply) -> Next {
-        unreachable!("to come")
-    }
-}
+#[cfg(test)]
+mod tests;

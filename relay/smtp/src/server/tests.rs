@@ -1,0 +1,1 @@
+//! What sessions do, as a client sees it.
