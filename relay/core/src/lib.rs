@@ -5,7 +5,10 @@
 //! **Owns:** what is decided. **Never:** I/O, a clock, randomness but a seed passed in.
 
 pub mod bounce;
+pub mod compile;
 pub mod config;
+pub mod explain;
+pub mod manifests;
 pub mod matcher;
 pub mod mx;
 pub mod outcome;

@@ -98,7 +98,7 @@ impl From<DomainPattern> for String {
 
 /// One entry of a rule's `matches`: every field that is there must match, in a field any value. A field whose values couldn't
 /// be read is there and empty: it matches nothing, rather than everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Hash)]
 pub struct Match {
     /// The recipient's domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +155,41 @@ impl Match {
             }),
         ])?;
         Some(Specificity { recipient, sender, fields: self.fields() })
+    }
+
+    /// Each field, by name if it is there, and whether it matches.
+    fn told(&self, facts: &Facts<'_>) -> [(Option<&'static str>, bool); 7] {
+        let only = |name: &'static str, part: Self, is_there: bool| {
+            (is_there.then_some(name), !is_there || part.find(facts).is_some())
+        };
+        let Self {
+            recipient_domains,
+            recipients,
+            sender_domains,
+            senders,
+            listeners,
+            client_cidrs,
+            client_users,
+        } = self.clone();
+        let none = Self::default;
+        let is = [
+            recipients.is_some(),
+            recipient_domains.is_some(),
+            senders.is_some(),
+            sender_domains.is_some(),
+            listeners.is_some(),
+            client_cidrs.is_some(),
+            client_users.is_some(),
+        ];
+        [
+            only("recipient", Self { recipients, ..none() }, is[0]),
+            only("recipient domain", Self { recipient_domains, ..none() }, is[1]),
+            only("sender", Self { senders, ..none() }, is[2]),
+            only("sender domain", Self { sender_domains, ..none() }, is[3]),
+            only("listener", Self { listeners, ..none() }, is[4]),
+            only("client network", Self { client_cidrs, ..none() }, is[5]),
+            only("user", Self { client_users, ..none() }, is[6]),
+        ]
     }
 
     fn fields(&self) -> u8 {
@@ -220,6 +255,31 @@ pub fn find(rule: &Rule, facts: &Facts<'_>) -> Option<Specificity> {
         return Some(Specificity::default());
     }
     rule.matches.iter().filter_map(|one| one.find(facts)).max()
+}
+
+/// By what a rule matches the mail, in words.
+pub(crate) fn told(rule: &Rule, facts: &Facts<'_>) -> String {
+    let best =
+        rule.matches.iter().filter_map(|one| Some((one.find(facts)?, one))).max_by_key(|(rank, _)| *rank);
+    let Some((_, one)) = best else { return "every mail".to_owned() };
+    let fields: Vec<&str> = one.told(facts).into_iter().filter_map(|(name, _)| name).collect();
+    if fields.is_empty() { "every mail".to_owned() } else { fields.join(", ") }
+}
+
+/// Why a rule doesn't match the mail, in words.
+pub(crate) fn mismatch(rule: &Rule, facts: &Facts<'_>) -> String {
+    if let Some(listeners) = &rule.scope.listeners
+        && !listeners.iter().any(|name| facts.listener == Some(name))
+    {
+        return format!("is for listener {}", listeners.join(", "));
+    }
+    let wrong = |one: &Match| -> Vec<&'static str> {
+        one.told(facts).into_iter().filter(|(_, matches)| !matches).filter_map(|(name, _)| name).collect()
+    };
+    match rule.matches.iter().map(wrong).min_by_key(Vec::len) {
+        Some(fields) if !fields.is_empty() => format!("another {}", fields.join(", another ")),
+        _ => "may not act on this sender (allowedRoutes)".to_owned(),
+    }
 }
 
 /// From what a mail is to the rules that may match it. Each match entry stands under the first of these fields that it has:

@@ -102,6 +102,9 @@ impl std::fmt::Display for Target<'_> {
     }
 }
 
+/// What senders read of a broken rule.
+pub const BROKEN: &str = "the route of this mail is not configured correctly";
+
 /// Decides for one recipient.
 pub fn decide<'c>(config: &'c Config, facts: &Facts<'_>) -> Decision<'c> {
     let matching = matching(config, facts);
@@ -152,7 +155,8 @@ pub(crate) fn routes(rule: &Rule) -> bool {
 
 fn action_of<'c>(rule: &'c Rule, default_route: &'c Route) -> Action<'c> {
     match (&rule.broken, &rule.route) {
-        (Some(reason), _) => Action::Defer { reason },
+        // What exactly is wrong is for those who run the relay (`explain`, status), not for those who send.
+        (Some(_), _) => Action::Defer { reason: BROKEN },
         (None, Some(route)) => action(route),
         (None, None) => action(default_route),
     }

@@ -146,7 +146,7 @@ pub enum BareLineEnds {
 }
 
 /// Domains, some with all below them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(transparent)]
 pub struct DomainSet(pub Vec<DomainPattern>);
 

@@ -66,7 +66,7 @@ pub struct Rule {
 }
 
 /// What a MailRelay lets a rule act on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Hash)]
 pub struct Scope {
     /// The listeners that its `parentRefs` name; all, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
