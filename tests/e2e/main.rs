@@ -1,3 +1,18 @@
 //! Accept to deliver on real parts: a module per behaviour.
 
+mod bad_far_sides;
+mod check;
+mod control;
+mod deliver;
+mod dns_cases;
 mod harness;
+mod preflight;
+mod rules;
+mod tls;
+
+use std::time::Duration;
+
+/// How long mail may take that nothing holds up.
+const SOON: Duration = Duration::from_secs(15);
+/// How long mail may take that must be tried again.
+const LATER: Duration = Duration::from_secs(45);

@@ -33,10 +33,10 @@ impl Default for MailRelay {
         Self {
             listeners: "- {name: smtp, port: 25, protocol: SMTP, allowedClients: {cidrs: [127.0.0.0/8]}}"
                 .to_owned(),
-            queue: "{managed: {shards: 1, storage: 1Gi}}".to_owned(),
+            queue: "{managed: {shards: 1}}".to_owned(),
             defaults: "{retry: {initial: 1s, max: 4s, maxAge: 10m}}".to_owned(),
             destinations: vec!["127.0.0.0/8".to_owned()],
-            more: String::new(),
+            more: "drain: {delay: 0s, timeout: 10s}".to_owned(),
         }
     }
 }

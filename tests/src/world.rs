@@ -1,19 +1,22 @@
 //! The parts of one test, put together: a nameserver, far sides, Redis, manifests, relays.
 //! **Owns:** their folder and their order. **Never:** shares anything with another test.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
+    client::Client,
     dns::Dns,
-    ledger::Ledger,
+    ledger::{Entry, Ledger},
     manifests::{MailRelay, Manifests},
     ports::Subnet,
     redis::Redis,
     relay::{self, Relay},
     sink::{self, Sink},
+    source,
+    wait::eventually,
 };
 
 /// One test's world. Fields are dropped in this order: clients of a part go before it.
@@ -41,7 +44,7 @@ impl World {
         Self::with_shards(1).await
     }
 
-    /// The same with several shards, named `s0`, `s1`, ….
+    /// The same with several shards, named `a`, `b`, ….
     pub async fn with_shards(shards: usize) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("postrider-").tempdir()?;
         let mut redis = Vec::new();
@@ -58,7 +61,7 @@ impl World {
             subnet: Subnet::random()?,
             folder,
         };
-        let queue = format!("{{managed: {{shards: {shards}, storage: 1Gi}}}}");
+        let queue = format!("{{managed: {{shards: {shards}}}}}");
         world.manifests.write("relay.yaml", &MailRelay { queue, ..MailRelay::default() }.yaml())?;
         Ok(world)
     }
@@ -97,7 +100,7 @@ impl World {
     pub fn setup(&self) -> relay::Setup {
         let is_single = self.redis.len() == 1;
         let url = |(number, redis): (usize, &Redis)| {
-            if is_single { redis.url() } else { format!("s{number}={}", redis.url()) }
+            if is_single { redis.url() } else { format!("{}={}", shard(number), redis.url()) }
         };
         relay::Setup {
             manifests: self.manifests.folder().to_owned(),
@@ -121,4 +124,30 @@ impl World {
         let last = self.relays.len() - 1;
         Ok(&mut self.relays[last])
     }
+
+    /// Sends one message by a relay; the reply to its dot, which must be a 250, ends in the queue ID.
+    pub async fn send(&self, relay: usize, from: &str, to: &[&str], id: &str) -> Result<String> {
+        let relay = self.relays.get(relay).context("the relay was started")?;
+        let mut client = Client::greeted(relay.smtp()).await?;
+        let text = source::message(id, from, to.first().copied().unwrap_or_default(), 600);
+        let reply = client.message(from, to, text.trim_end()).await?;
+        ensure!(reply.code == 250, "the relay answered {:?}", reply.text);
+        Ok(reply.text)
+    }
+
+    /// Waits for mail to a recipient; the newest.
+    pub async fn arrival(&self, recipient: &str, within: Duration) -> Result<Entry> {
+        let what = format!("mail to {recipient}");
+        let found = eventually(&what, within, async || self.ledger.to(recipient).last().cloned()).await;
+        let logs = || {
+            let log = |relay: &Relay| relay::last_lines(&relay.log(), 15);
+            self.relays.iter().map(log).collect::<Vec<_>>().join("\n---\n")
+        };
+        found.with_context(logs)
+    }
+}
+
+/// The name of a managed shard.
+pub fn shard(number: usize) -> char {
+    u8::try_from(number).map_or('a', |number| char::from(b'a' + number))
 }
