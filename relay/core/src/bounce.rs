@@ -9,9 +9,7 @@ mod encode;
 pub mod options;
 mod text;
 
-use postrider_mail::{
-    BodyEncoding, Due, Envelope, HostName, Outcome, QueueId, Recipient,
-};
+use postrider_mail::{BodyEncoding, Due, Envelope, HostName, Outcome, QueueId, Recipient};
 
 /// What a notice says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -158,11 +158,9 @@ pub fn judge(failure: Failure, context: &Context) -> Ruling {
             host(stage, EnhancedCode::transient(7, 4), why)
         }
         Cause::Lacks(lack) => lacks(stage, lack),
-        Cause::Ours(why) => Ruling {
-            feedback: None,
-            next: Next::Stop,
-            ..host(stage, EnhancedCode::transient(3, 0), why)
-        },
+        Cause::Ours(why) => {
+            Ruling { feedback: None, next: Next::Stop, ..host(stage, EnhancedCode::transient(3, 0), why) }
+        }
     }
 }
 
@@ -179,7 +177,9 @@ pub fn expired(recipient: u32, last: Option<&Outcome>) -> Outcome {
         None => last.explanation.as_str().to_owned(),
     });
     let text = match heard {
-        Some(heard) if !heard.is_empty() => format!("delivery time expired; the last attempt ended with: {heard}"),
+        Some(heard) if !heard.is_empty() => {
+            format!("delivery time expired; the last attempt ended with: {heard}")
+        }
         _ => "delivery time expired before an attempt was made".to_owned(),
     };
     Outcome {
@@ -277,8 +277,7 @@ fn judge_rcpt(reply: FarReply, context: &Context) -> Ruling {
 /// RFC 5321 4.5.3.1.10: 452, or 552 of old. Both also mean a full mailbox or disk; then the first RCPT would get it too,
 /// and trying again at once would go in a circle.
 fn is_too_many(reply: &FarReply, accepted: u32) -> bool {
-    let says_so =
-        reply.enhanced.is_none_or(|code| code.subject() == 5 && code.detail() == 3);
+    let says_so = reply.enhanced.is_none_or(|code| code.subject() == 5 && code.detail() == 3);
     matches!(reply.code.get(), 452 | 552) && says_so && accepted > 0
 }
 
@@ -290,7 +289,9 @@ fn judge_tls(stage: Stage, failure: TlsFailure, mode: TlsMode) -> Ruling {
     };
     let keeps = next == Next::GoOnInClear;
     let (status, reply, text) = match failure {
-        TlsFailure::NotOffered => (EnhancedCode::transient(7, 4), None, "the far side offers no TLS".to_owned()),
+        TlsFailure::NotOffered => {
+            (EnhancedCode::transient(7, 4), None, "the far side offers no TLS".to_owned())
+        }
         TlsFailure::Refused(reply) => (EnhancedCode::transient(7, 4), Some(reply), String::new()),
         TlsFailure::Handshake(why) => {
             (EnhancedCode::transient(7, 5), None, format!("the TLS handshake failed: {}", why.as_str()))

@@ -69,7 +69,11 @@ impl Schedule {
 
     /// What becomes of a delivery after `attempts` attempts.
     pub fn after(&self, attempts: u32, expires: Due, now: Due, seed: u64) -> Retry {
-        if now >= expires { Retry::Expired } else { Retry::At(now.after(self.wait(attempts, seed)).min(expires)) }
+        if now >= expires {
+            Retry::Expired
+        } else {
+            Retry::At(now.after(self.wait(attempts, seed)).min(expires))
+        }
     }
 
     /// Whether a delivery that was deferred is late enough for a notice. Who gets it, and that it is the first, is

@@ -50,7 +50,12 @@ impl Shape {
     /// A site that nothing is known of.
     pub fn new(limits: ShapeLimits) -> Self {
         let backoff = Backoff::new(limits.backoff);
-        Self { limits, window: f64::from(limits.start.clamp(1, limits.max.max(1))), failed_cohorts: 0.0, backoff }
+        Self {
+            limits,
+            window: f64::from(limits.start.clamp(1, limits.max.max(1))),
+            failed_cohorts: 0.0,
+            backoff,
+        }
     }
 
     /// New bounds from a changed policy; what was learnt stays within them.

@@ -84,10 +84,9 @@ pub const fn after_failure(mode: TlsMode, failure: &TlsFailure) -> AfterTls {
         (TlsMode::Clear | TlsMode::Opportunistic, TlsFailure::NotOffered | TlsFailure::Refused(_)) => {
             AfterTls::GoOnInClear
         }
-        (
-            TlsMode::Clear | TlsMode::Opportunistic,
-            TlsFailure::Handshake(_) | TlsFailure::Certificate(_),
-        ) => AfterTls::ReconnectInClear,
+        (TlsMode::Clear | TlsMode::Opportunistic, TlsFailure::Handshake(_) | TlsFailure::Certificate(_)) => {
+            AfterTls::ReconnectInClear
+        }
     }
 }
 

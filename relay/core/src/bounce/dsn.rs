@@ -168,7 +168,8 @@ fn diagnostic(outcome: &Outcome) -> Option<String> {
 /// The third part: the whole message where that was asked for and can travel, else its header.
 fn returned(report: &Report<'_>, smtputf8: bool) -> (String, Vec<u8>) {
     let header = cut(report.original.header);
-    let wants_body = report.kind == Kind::Bounce && report.envelope.return_content == Some(ReturnContent::Full);
+    let wants_body =
+        report.kind == Kind::Bounce && report.envelope.return_content == Some(ReturnContent::Full);
     let body = report.original.body.filter(|body| {
         let size = (report.original.header.len() + body.len()) as u64;
         // RFC 2046 5.2.1: a message in a message can't be encoded, so what the way doesn't carry stays behind.

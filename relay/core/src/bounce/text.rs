@@ -34,9 +34,11 @@ fn opening(report: &Report<'_>) -> String {
              send it again: we go on trying until {}.\r\n",
             encode::date(report.expires),
         ),
-        Kind::Success => "Your message was passed on for the recipients below. Their mail system sends no\r\n\
+        Kind::Success => {
+            "Your message was passed on for the recipients below. Their mail system sends no\r\n\
                           reports, so you will not hear more from us.\r\n"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

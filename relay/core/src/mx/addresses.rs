@@ -53,7 +53,8 @@ pub(super) fn forbidden(found: &Addresses, to: &Destinations) -> Option<IpAddr> 
 
 fn is_allowed(address: IpAddr, to: &Destinations) -> bool {
     // A mapped or translated address is judged as what it reaches; a list may name either form.
-    !is_special(address) || to.allowed.iter().any(|net| net.contains(&address) || net.contains(&reached(address)))
+    !is_special(address)
+        || to.allowed.iter().any(|net| net.contains(&address) || net.contains(&reached(address)))
 }
 
 /// Whether an address is in a network that no public mail host is in.

@@ -146,11 +146,7 @@ impl Unresolved {
 }
 
 /// The verdict over candidates of which none has an address that may be tried. What may change outweighs what can't.
-pub(super) fn of_none(
-    kept: &[&(Candidate, Addresses)],
-    is_complete: bool,
-    to: &Destinations,
-) -> Unresolved {
+pub(super) fn of_none(kept: &[&(Candidate, Addresses)], is_complete: bool, to: &Destinations) -> Unresolved {
     let failed = kept.iter().find_map(|(candidate, found)| Some((candidate, failure(found)?)));
     if let Some((candidate, failure)) = failed {
         return Unresolved::Failed { name: name(&candidate.target), failure };

@@ -63,9 +63,9 @@ impl Tally {
 
     /// Whether something may be at a far side without our knowing.
     pub fn is_ambiguous(&self) -> bool {
-        self.recipients.values().any(
-            |state| matches!(state, State::Until(ended) | State::Final(ended) if ended.is_ambiguous),
-        )
+        self.recipients
+            .values()
+            .any(|state| matches!(state, State::Until(ended) | State::Final(ended) if ended.is_ambiguous))
     }
 
     /// The far side has taken the message for these.
