@@ -5,6 +5,9 @@
 //! Mail gets to work in two ways: intake reserves a slot before it enqueues, and starts what the queue claimed for it from memory
 //! (the fast path); or a claim loop takes what is due, as far as there is room.
 
+mod claims;
+pub mod outbound;
+mod ports;
 pub mod window;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -73,6 +76,11 @@ impl Dispatcher {
             Some(wake) => wake.notified().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// A lane may be tried again: a person says so.
+    pub fn resume(&self, lane: &Lane) {
+        self.shared.window.resume(lane);
     }
 
     /// The window, for the claim loops and for metrics.

@@ -154,6 +154,20 @@ impl Window {
         }
     }
 
+    /// How long the lane isn't tried yet, if so.
+    pub fn suspended_for(&self, lane: &Lane) -> Option<Duration> {
+        let until = self.lock().lanes.get(lane)?.suspended_until?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// All lanes may be tried again: another config says where mail goes.
+    pub fn resume_all(&self) {
+        for known in self.lock().lanes.values_mut() {
+            known.suspended_until = None;
+            known.is_on_probe = false;
+        }
+    }
+
     /// The lane may be tried again: somebody says so.
     pub fn resume(&self, lane: &Lane) {
         if let Some(known) = self.lock().lanes.get_mut(lane) {

@@ -1,0 +1,454 @@
+//! One far side: bytes between a socket and `smtp::client`.
+//! **Owns:** the loop, the waits in real time, the permit before the dot. **Never:** what an answer means (core::outcome).
+//! Invariant: no final dot without a `DotPermit`, asked for when all but the dot is sent.
+//! Invariant: a dot that the kernel still holds when the lease is in doubt is taken back by a reset.
+
+mod socket;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use postrider_mail::{HostName, Mono, Stage};
+use postrider_queue::{
+    claim::Claim,
+    incarnation::{Clock, DotPermit, LeaseHandle},
+};
+use postrider_smtp::{
+    client::{
+        self, Answered, Channel, Client, EndCause, Ended, Event, ExpectDot, Failure, Settings, Transaction,
+    },
+    timer::Wait,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    site::connections::Reusable,
+    tls::connect::{Connectors, HandshakeError, Trust},
+};
+use socket::Socket;
+
+/// How much of a body is made ready for one write.
+const WRITE_BYTES: usize = 64 * 1_024;
+/// How often a permit is asked for again while the lease is in doubt.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How often the lease is looked at while a reply to the dot is waited for.
+const LOOK_AT_LEASE: Duration = Duration::from_millis(500);
+/// What stands in for a deadline where the machine has none.
+const IDLE_WAIT: Duration = Duration::from_secs(3_600);
+/// More than this unread is no reply of anybody's: the machine bounds replies, this bounds the buffer before it.
+const INPUT_MAX_BYTES: usize = 128 * 1_024;
+
+/// Where and how to connect.
+#[derive(Clone)]
+pub struct Door {
+    /// The host's name.
+    pub host: HostName,
+    /// The address.
+    pub address: SocketAddr,
+    /// Where from.
+    pub source: Option<IpAddr>,
+    /// How to speak.
+    pub settings: Arc<Settings>,
+    /// Whom TLS believes.
+    pub trust: Trust,
+    /// Whether TLS begins with the connection.
+    pub is_implicit_tls: bool,
+}
+
+/// A connection that has got as far as its first MAIL.
+pub struct Connection {
+    socket: Option<Socket>,
+    machine: Client<DotPermit>,
+    host: HostName,
+    address: SocketAddr,
+    settings: Arc<Settings>,
+    clock: Clock,
+    opened: Instant,
+    trust: Trust,
+    /// How it ended, once it did.
+    ended: Option<Ended>,
+}
+
+/// Why a connection didn't get as far as its first MAIL.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There was never one.
+    #[error("{0}")]
+    NoConnection(#[source] std::io::Error),
+    /// The handshake failed.
+    #[error("{0}")]
+    Handshake(#[source] HandshakeError),
+    /// It ended before.
+    #[error("it ended at {:?}: {:?}", .0.stage, .0.cause)]
+    Ended(Ended),
+}
+
+/// The right to the dot, and who gives it.
+#[derive(Clone, Copy)]
+pub struct Fence<'a> {
+    /// The lease of the claim's partition.
+    pub lease: &'a LeaseHandle,
+    /// The claim.
+    pub claim: &'a Claim,
+    /// What ends the attempt before its time.
+    pub over: Over<'a>,
+    /// The hard end of the attempt.
+    pub until: Instant,
+}
+
+/// What ends an attempt before its time: it goes no further than it is, and sends no dot.
+#[derive(Clone, Copy)]
+pub struct Over<'a> {
+    /// Cancelled when the claim is lost.
+    pub lost: &'a CancellationToken,
+    /// Cancelled when the process has no more time.
+    pub stopping: &'a CancellationToken,
+}
+
+impl Over<'_> {
+    /// Whether it is.
+    pub fn is_over(self) -> bool {
+        self.lost.is_cancelled() || self.stopping.is_cancelled()
+    }
+
+    /// Waits until it is.
+    pub async fn wait(self) {
+        tokio::select! {
+            () = self.lost.cancelled() => {}
+            () = self.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// What one transaction gave.
+pub struct Spoken {
+    /// An answer for each recipient of the transaction, in order.
+    pub answers: Vec<Answered>,
+    /// Whether the final dot left.
+    pub is_dot_sent: bool,
+}
+
+impl Connection {
+    /// Connects, greets, encrypts and authenticates: all that comes before a first MAIL.
+    ///
+    /// # Errors
+    /// How far it came.
+    pub async fn open(door: &Door, connectors: &Connectors, clock: &Clock) -> Result<Self, OpenError> {
+        let tcp = socket::connect(door.address, door.source).await.map_err(OpenError::NoConnection)?;
+        let (socket, channel) = if door.is_implicit_tls {
+            let tls =
+                connectors.handshake(tcp, &door.host, door.trust).await.map_err(OpenError::Handshake)?;
+            (Socket::Tls(tls), Channel::Tls)
+        } else {
+            (Socket::Clear(tcp), Channel::Clear)
+        };
+        let mut connection = Self {
+            socket: Some(socket),
+            machine: Client::new(door.settings.clone(), channel, clock.now()),
+            host: door.host.clone(),
+            address: door.address,
+            settings: door.settings.clone(),
+            clock: clock.clone(),
+            opened: Instant::now(),
+            trust: door.trust,
+            ended: None,
+        };
+        connection.greet(connectors).await?;
+        Ok(connection)
+    }
+
+    async fn greet(&mut self, connectors: &Connectors) -> Result<(), OpenError> {
+        loop {
+            match self.machine.poll(self.clock.now()) {
+                Event::Read => self.exchange(None, false).await,
+                Event::StartTls => self.encrypt(connectors).await.map_err(OpenError::Handshake)?,
+                Event::Ready => return Ok(()),
+                Event::Ended(ended) => {
+                    self.farewell();
+                    return Err(OpenError::Ended(ended));
+                }
+                Event::Body | Event::Dot(_) | Event::Finished(_) => {
+                    return Err(OpenError::Ended(out_of_step(Stage::Banner)));
+                }
+            }
+        }
+    }
+
+    async fn encrypt(&mut self, connectors: &Connectors) -> Result<(), HandshakeError> {
+        let tcp = match self.socket.take() {
+            Some(Socket::Clear(tcp)) => tcp,
+            Some(Socket::Tls(_)) | None => {
+                return Err(HandshakeError::Failed(std::io::ErrorKind::NotConnected.into()));
+            }
+        };
+        let tls = connectors.handshake(tcp, &self.host, self.trust).await?;
+        self.socket = Some(Socket::Tls(tls));
+        self.machine.tls_established(self.clock.now());
+        Ok(())
+    }
+
+    /// Sends one message. Afterwards [`Self::is_reusable`] says whether another can follow.
+    pub async fn send(&mut self, transaction: Transaction, body: &[Bytes], fence: Fence<'_>) -> Spoken {
+        let recipients = transaction.envelope.recipients.len();
+        let mut is_dot_sent = false;
+        self.machine.begin(transaction);
+        loop {
+            match self.machine.poll(self.clock.now()) {
+                Event::Read => self.exchange(Some(fence), is_dot_sent).await,
+                Event::Body => self.send_body(body).await,
+                Event::Dot(expect) => is_dot_sent = self.send_dot(expect, fence).await,
+                Event::Finished(answers) => return Spoken { answers, is_dot_sent },
+                Event::Ended(ended) => {
+                    // Each transaction gets its Finished first; this is for a machine that is out of order.
+                    self.ended = Some(ended);
+                    return Spoken { answers: broken_off(recipients), is_dot_sent };
+                }
+                Event::Ready | Event::StartTls => {
+                    self.machine.connection_lost(Failure::Abandoned);
+                    return Spoken { answers: broken_off(recipients), is_dot_sent };
+                }
+            }
+        }
+    }
+
+    /// The body, in writes of a bounded size; the last of it stays in the buffer for the dot to join.
+    async fn send_body(&mut self, body: &[Bytes]) {
+        for chunk in body {
+            for piece in pieces(chunk) {
+                if self.machine.output().len() >= WRITE_BYTES && !self.write().await {
+                    return;
+                }
+                self.machine.body(&piece);
+            }
+        }
+        self.machine.end_body();
+    }
+
+    /// Asks for the permit; while there is none, what is ready goes out and the far side waits for the rest.
+    async fn send_dot(&mut self, expect: ExpectDot<DotPermit>, fence: Fence<'_>) -> bool {
+        let mut is_flushed = false;
+        let give_up = self.clock.now().after(self.settings.waits.of(Wait::DataBlock));
+        loop {
+            match fence.lease.permit(fence.claim) {
+                Ok(permit) => {
+                    self.machine.resume(expect.send(permit));
+                    return true;
+                }
+                Err(why) if why.is_final() || self.clock.now() >= give_up => {
+                    tracing::warn!(%why, "a message is not ended: this relay can't prove its claim");
+                    self.machine.resume(expect.abandon());
+                    // A QUIT would be taken for a line of the body.
+                    self.cut();
+                    return false;
+                }
+                Err(_) => {}
+            }
+            if !std::mem::replace(&mut is_flushed, true) && !self.write().await {
+                self.machine.resume(expect.abandon());
+                return false;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Writes what is ready, then reads once, or until the wait is over. Once the dot is out it is taken back if the kernel still
+    /// has it when the lease is in doubt; before that, the end of the claim ends the connection.
+    async fn exchange(&mut self, fence: Option<Fence<'_>>, is_dot_sent: bool) {
+        if !self.machine.output().is_empty() && !self.write().await {
+            return;
+        }
+        if self.machine.input().len() > INPUT_MAX_BYTES {
+            self.lose("the far side answers more than anybody asked");
+            return;
+        }
+        let now = self.clock.now();
+        let mut until = instant(now, self.machine.deadline().unwrap_or(now.after(IDLE_WAIT)));
+        if let Some(fence) = fence {
+            let look = Instant::now() + LOOK_AT_LEASE;
+            until = if is_dot_sent { until.min(look) } else { until.min(fence.until) };
+        }
+        let Some(socket) = self.socket.as_mut() else {
+            self.machine.connection_lost(Failure::Closed);
+            return;
+        };
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout_at(until, socket.read(self.machine.input())) => read,
+            () = claim_over(fence), if !is_dot_sent => Ok(Err(std::io::ErrorKind::Interrupted.into())),
+        };
+        match read {
+            // A far side that closes without close_notify has closed.
+            Ok(Ok(0)) => self.machine.end_of_input(),
+            Ok(Ok(_)) => {}
+            Ok(Err(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => self.machine.end_of_input(),
+            Ok(Err(err)) if err.kind() == std::io::ErrorKind::Interrupted => self.abandon(),
+            Ok(Err(err)) => self.lose(&err.to_string()),
+            Err(_) => match fence {
+                Some(fence) if is_dot_sent => self.take_back_dot(fence),
+                Some(fence) if Instant::now() >= fence.until => self.abandon(),
+                _ => {}
+            },
+        }
+    }
+
+    fn take_back_dot(&mut self, fence: Fence<'_>) {
+        let Err(why) = fence.lease.permit(fence.claim) else { return };
+        if self.socket.as_ref().is_some_and(Socket::has_unacknowledged) {
+            tracing::warn!(%why, "a message on its way is taken back: this relay can't prove its claim");
+            self.cut();
+            self.machine.connection_lost(Failure::Lost("reset, as the lease ended".into()));
+        }
+    }
+
+    /// Writes all that is ready. False when the connection is gone.
+    async fn write(&mut self) -> bool {
+        let Some(socket) = self.socket.as_mut() else {
+            self.machine.connection_lost(Failure::Closed);
+            return false;
+        };
+        let mut output = std::mem::take(self.machine.output());
+        let mut said = std::mem::take(self.machine.input());
+        let wait = self.settings.waits.of(Wait::DataBlock);
+        let written = tokio::time::timeout(wait, socket.write(&mut output, &mut said)).await;
+        output.clear();
+        *self.machine.output() = output;
+        *self.machine.input() = said;
+        match written {
+            Ok(Ok(())) => true,
+            Ok(Err(err)) => {
+                self.lose(&err.to_string());
+                false
+            }
+            Err(_) => {
+                self.cut();
+                self.machine.connection_lost(Failure::TimedOut(Wait::DataBlock));
+                false
+            }
+        }
+    }
+
+    /// No dot was sent, and none will be.
+    fn abandon(&mut self) {
+        self.cut();
+        self.machine.connection_lost(Failure::Abandoned);
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.cut();
+        self.machine.connection_lost(Failure::Lost(why.into()));
+    }
+
+    /// Ends the connection without a word.
+    fn cut(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.reset();
+        }
+    }
+
+    /// Brings the connection to where another transaction can begin, and says whether one may.
+    pub async fn is_reusable(&mut self, messages_max: u32) -> bool {
+        if self.ended.is_some() || self.machine.transactions() >= messages_max {
+            return false;
+        }
+        while self.socket.is_some() {
+            match self.machine.poll(self.clock.now()) {
+                Event::Ready => return self.machine.has_room(),
+                // An answer to RSET.
+                Event::Read => self.exchange(None, false).await,
+                Event::Ended(ended) => {
+                    self.ended = Some(ended);
+                    return false;
+                }
+                Event::StartTls | Event::Body | Event::Dot(_) | Event::Finished(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Says QUIT if that needs no waiting, and closes: the answer decides nothing.
+    pub fn close(mut self) {
+        if self.ended.is_none() && self.socket.is_some() {
+            self.machine.quit();
+            let _ = self.machine.poll(self.clock.now());
+            self.farewell();
+        }
+    }
+
+    /// Writes what is left as far as the kernel takes it at once.
+    fn farewell(&mut self) {
+        let Some(mut socket) = self.socket.take() else { return };
+        let mut output = std::mem::take(self.machine.output());
+        if !output.is_empty() {
+            use futures::FutureExt as _;
+            let _ = socket.write(&mut output, self.machine.input()).now_or_never();
+        }
+    }
+
+    /// Whose it is.
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// Where it leads.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Messages begun on it.
+    pub fn messages(&self) -> u32 {
+        self.machine.transactions()
+    }
+
+    /// Whether the far side takes DSN options, and so tells senders itself.
+    pub fn has_dsn(&self) -> bool {
+        self.machine.offers().dsn
+    }
+
+    /// How it is protected, as logs say it.
+    pub fn tls(&self) -> &'static str {
+        match (self.socket.as_ref().is_some_and(Socket::is_tls), self.trust) {
+            (false, _) => "clear",
+            (true, Trust::Anyone) => "unverified",
+            (true, Trust::Verified) => "verified",
+        }
+    }
+}
+
+impl Reusable for Connection {
+    fn is_quiet(&mut self) -> bool {
+        self.socket.as_mut().is_some_and(Socket::is_quiet)
+    }
+
+    fn opened(&self) -> Instant {
+        self.opened
+    }
+}
+
+fn pieces(chunk: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    (0..chunk.len()).step_by(WRITE_BYTES).map(|at| chunk.slice(at..chunk.len().min(at + WRITE_BYTES)))
+}
+
+fn instant(now: Mono, until: Mono) -> Instant {
+    Instant::now() + until.since(now)
+}
+
+async fn claim_over(fence: Option<Fence<'_>>) {
+    match fence {
+        Some(fence) => fence.over.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn out_of_step(stage: Stage) -> Ended {
+    Ended { stage, cause: EndCause::Failed(Failure::Abandoned) }
+}
+
+fn broken_off(recipients: usize) -> Vec<Answered> {
+    let answer = Answered { stage: Stage::Mail, answer: client::Answer::Failed(Failure::Abandoned) };
+    vec![answer; recipients]
+}

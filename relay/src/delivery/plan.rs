@@ -1,0 +1,178 @@
+//! What is to be done with a claimed delivery, before anything is tried: pure.
+//! **Owns:** the route decided anew at each attempt, so that mail that waits follows a change of rules. **Never:** I/O.
+//! A delivery whose recipients the rules now treat differently is split; one whose lane is another now moves there.
+
+use std::time::Duration;
+
+use postrider_core::{
+    config::{Config, Route},
+    outcome,
+    policy::Policy,
+    route::{self, Action, Decision, Facts, Target},
+};
+use postrider_mail::{Class, EnhancedCode, Mailbox, Outcome, OutcomeKind, ReversePath, Stage};
+use postrider_queue::{Claimed, Delivery, Ending, Kind, Lane, Part, RouteName};
+
+/// How long mail that was claimed in a paused fleet is left alone.
+const PAUSED: Duration = Duration::from_secs(10);
+
+/// What to do, and how the mail is treated.
+pub struct Planned<'c> {
+    /// What to do.
+    pub plan: Plan<'c>,
+    /// How it is treated.
+    pub policy: Policy,
+}
+
+/// What to do.
+pub enum Plan<'c> {
+    /// Try to deliver it.
+    Try(Decision<'c>),
+    /// Without an attempt, each recipient has its outcome: its time is over, a person or a rule says so.
+    End(Vec<Outcome>),
+    /// Each part into its lane.
+    Move(Vec<Part>),
+    /// Keep it for a person.
+    Hold(&'c str),
+    /// Drop it and tell nobody.
+    Discard,
+    /// Give it back for now.
+    Wait(Duration),
+}
+
+/// Decides.
+pub fn plan<'c>(claimed: &Claimed, config: &'c Config) -> Planned<'c> {
+    let delivery = &claimed.delivery;
+    let mut groups = groups(delivery, config);
+    let Some(last) = groups.pop() else {
+        // Nobody is left: settling ends it.
+        return Planned { plan: Plan::Discard, policy: Policy::default() };
+    };
+    let policy = last.decision.policy;
+    if let Some(ending) = &claimed.ending {
+        return Planned { plan: Plan::End(ended(delivery, ending)), policy };
+    }
+    if config.is_paused() {
+        return Planned { plan: Plan::Wait(PAUSED), policy };
+    }
+    if !groups.is_empty() || last.lane != delivery.lane {
+        groups.push(last);
+        return Planned { plan: Plan::Move(groups.into_iter().map(Group::into_part).collect()), policy };
+    }
+    Planned { plan: by_rule(delivery, last.decision, config), policy }
+}
+
+/// Recipients that are treated alike.
+struct Group<'c> {
+    lane: Lane,
+    decision: Decision<'c>,
+    recipients: Vec<u32>,
+}
+
+impl Group<'_> {
+    fn into_part(self) -> Part {
+        Part { lane: self.lane, recipients: self.recipients, after: Duration::ZERO }
+    }
+}
+
+fn groups<'c>(delivery: &Delivery, config: &'c Config) -> Vec<Group<'c>> {
+    let mut groups: Vec<Group<'c>> = Vec::with_capacity(1);
+    for addressee in &delivery.recipients {
+        let mailbox = &addressee.recipient.mailbox;
+        let decision = route::decide(config, &facts(delivery, mailbox));
+        let lane = lane_of(&decision, mailbox);
+        match groups.iter_mut().find(|group| group.lane == lane && group.decision.policy == decision.policy) {
+            Some(group) => group.recipients.push(addressee.number),
+            None => groups.push(Group { lane, decision, recipients: vec![addressee.number] }),
+        }
+    }
+    groups
+}
+
+/// What a route is decided by. A report is our own mail: it came by no listener and from no client.
+pub fn facts<'a>(delivery: &'a Delivery, recipient: &'a Mailbox) -> Facts<'a> {
+    let received = &delivery.message.received;
+    let is_message = delivery.kind == Kind::Message;
+    Facts {
+        sender: delivery.sender(),
+        recipient,
+        listener: is_message.then_some(&*received.listener),
+        client: is_message.then_some(received.client),
+        user: received.user.as_deref().filter(|_| is_message),
+    }
+}
+
+/// The lane of a decision for a recipient.
+pub fn lane_of(decision: &Decision<'_>, recipient: &Mailbox) -> Lane {
+    Lane {
+        class: decision.policy.class,
+        domain: recipient.domain().clone(),
+        route: RouteName::parse(decision.route_name()).unwrap_or_default(),
+    }
+}
+
+/// Where a report to the sender of a message waits, and how it is treated; nowhere, if the sender is null.
+pub fn report_lane(sender: &ReversePath, config: &Config) -> Option<(Lane, Policy)> {
+    let recipient = sender.mailbox()?;
+    let facts = Facts { sender: &ReversePath::Null, recipient, listener: None, client: None, user: None };
+    let decision = route::decide(config, &facts);
+    let lane = lane_of(&decision, recipient);
+    debug_assert!(Class::ALL.contains(&lane.class));
+    Some((lane, decision.policy))
+}
+
+fn by_rule<'c>(delivery: &Delivery, decision: Decision<'c>, config: &'c Config) -> Plan<'c> {
+    match &decision.action {
+        Action::Try(_) => Plan::Try(decision),
+        Action::Reject(rejection) => {
+            let text = format!("{} {} {}", rejection.code, rejection.enhanced, rejection.text);
+            Plan::End(all(delivery, Stage::Route, OutcomeKind::Bounced, rejection.enhanced, &text))
+        }
+        Action::Discard => Plan::Discard,
+        Action::Hold { .. } if delivery.history.released => released(delivery, decision, config),
+        Action::Hold { reason } => Plan::Hold(reason),
+        Action::Defer { reason } => {
+            let status = EnhancedCode::transient(3, 5);
+            Plan::End(all(delivery, Stage::Route, OutcomeKind::Deferred, status, reason))
+        }
+    }
+}
+
+/// A person let go what a rule holds: it goes where mail goes that no rule routes.
+fn released<'c>(delivery: &Delivery, decision: Decision<'c>, config: &'c Config) -> Plan<'c> {
+    let target = match &config.default_route {
+        Route::Mx => Target::Mx,
+        Route::Smarthost(smarthost) => Target::Smarthost(smarthost),
+        Route::Redirect { to } => Target::Redirect(to),
+        Route::Hold { .. } | Route::Reject(_) | Route::Discard | Route::Defer { .. } => Target::Mx,
+    };
+    debug_assert!(delivery.history.released);
+    Plan::Try(Decision { action: Action::Try(target), ..decision })
+}
+
+fn ended(delivery: &Delivery, ending: &Ending) -> Vec<Outcome> {
+    match ending {
+        Ending::Expired => delivery
+            .recipients
+            .iter()
+            .map(|addressee| {
+                let last = delivery.history.last.iter().find(|last| last.recipient == addressee.number);
+                outcome::expired(addressee.number, last)
+            })
+            .collect(),
+        Ending::Bounce(why) => {
+            all(delivery, Stage::Admin, OutcomeKind::Bounced, EnhancedCode::permanent(0, 0), why)
+        }
+    }
+}
+
+fn all(
+    delivery: &Delivery,
+    stage: Stage,
+    kind: OutcomeKind,
+    status: EnhancedCode,
+    text: &str,
+) -> Vec<Outcome> {
+    let outcome = |number| outcome::ours(number, stage, kind, status, text);
+    delivery.recipients.iter().map(|addressee| outcome(addressee.number)).collect()
+}

@@ -1,0 +1,233 @@
+//! The ports of delivery.rs as they are in a running relay: the queue and the DNS. (The third, the far sides, is `site::Sites`.)
+//! **Owns:** which partition an attempt belongs to, what a lane's suspension means here and there. **Never:** decides either.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use postrider_core::{
+    config::{Config, ConfigHash, HostAddress, Protocol, Smarthost, SmarthostHost},
+    mx::{self, Destinations, Host, Unresolved},
+    route::{Action, Decision, Target},
+};
+use postrider_mail::{Domain, HostName, PartitionName};
+use postrider_queue::{
+    Body, Claimed, ConfigTag, Lane, Partition, Settled, Settlement, Unavailable, body::BodyError,
+};
+
+use super::Window;
+use crate::{
+    config::ConfigSource,
+    delivery::{Hosts, Store},
+    dns::Dns,
+    settle::Settler,
+    site::Stop,
+};
+
+/// How long telling the queue of a lane may take: it only spares attempts.
+const TELL_MAX: Duration = Duration::from_secs(1);
+/// Releases are tried this often; what can't be released is found by the minute's comparison of claims.
+const RELEASE_TRIES: u32 = 3;
+/// Between two tries.
+const RELEASE_PAUSE: Duration = Duration::from_millis(200);
+
+/// One partition, as attempts reach it. Cloning shares.
+#[derive(Clone)]
+pub struct Desk {
+    /// The partition.
+    pub partition: Partition,
+    /// Ends attempts.
+    pub settler: Settler,
+}
+
+/// The queue. Cloning shares.
+#[derive(Clone)]
+pub struct LiveStore {
+    desks: Arc<BTreeMap<PartitionName, Desk>>,
+    window: Window,
+    config: ConfigSource,
+}
+
+impl LiveStore {
+    /// All partitions.
+    pub fn new(desks: Arc<BTreeMap<PartitionName, Desk>>, window: Window, config: ConfigSource) -> Self {
+        Self { desks, window, config }
+    }
+
+    fn desk(&self, claimed: &Claimed) -> Option<&Desk> {
+        self.desks.get(claimed.claim.delivery().message.partition())
+    }
+
+    /// Tells every partition of a lane: it has mail in each of them.
+    async fn tell_all<F>(&self, lane: &Lane, tell: impl Fn(Partition) -> F)
+    where
+        F: Future<Output = Result<(), Unavailable>> + Send,
+    {
+        let told = join_all(self.desks.values().map(|desk| tell(desk.partition.clone())));
+        match tokio::time::timeout(TELL_MAX, told).await {
+            Ok(answers) => {
+                for why in answers.into_iter().filter_map(Result::err) {
+                    tracing::debug!(%lane, %why, "a partition was not told of a lane");
+                }
+            }
+            Err(_) => tracing::debug!(%lane, "a partition does not answer and was not told of a lane"),
+        }
+    }
+}
+
+impl Store for LiveStore {
+    async fn body(&self, claimed: &Claimed) -> Result<Body, BodyError> {
+        let id = &claimed.claim.delivery().message;
+        match self.desk(claimed) {
+            Some(desk) => desk.partition.load_body(id).await,
+            None => {
+                Err(Unavailable::NotConnected { reason: "the partition is gone from the config".into() }
+                    .into())
+            }
+        }
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Settled {
+        match self.desk(&settlement.claimed) {
+            Some(desk) => desk.settler.settle(settlement).await,
+            None => Settled::ClaimLost,
+        }
+    }
+
+    async fn release(&self, claimed: Claimed, wait: Duration) {
+        let Some(desk) = self.desk(&claimed) else { return };
+        for _ in 0..RELEASE_TRIES {
+            match desk.partition.release(&[&claimed.claim], wait).await {
+                Ok(_) => return,
+                Err(why) => {
+                    tracing::debug!(delivery_id = %claimed.claim.delivery(), %why, "a claim was not released")
+                }
+            }
+            tokio::time::sleep(RELEASE_PAUSE).await;
+        }
+    }
+
+    async fn suspend(&self, lane: &Lane, wait: Duration) {
+        self.window.suspend(lane, wait);
+        let tag = tag(&self.config.current());
+        tracing::info!(%lane, wait_ms = wait.as_millis(), "nobody answers there; the lane is suspended");
+        let tag = &tag;
+        self.tell_all(lane, |partition| async move { partition.suspend(lane, wait, tag).await }).await;
+    }
+
+    async fn answered(&self, lane: &Lane) {
+        if self.window.delivered(lane) {
+            tracing::info!(%lane, "somebody answers there again; the lane is resumed");
+            self.tell_all(lane, |partition| async move { partition.resume(lane).await }).await;
+        }
+    }
+}
+
+/// What the queue calls a config.
+pub fn tag(config: &Config) -> ConfigTag {
+    ConfigTag::new(&config.hash().to_string())
+}
+
+/// The DNS. Cloning shares.
+#[derive(Clone)]
+pub struct LiveHosts {
+    dns: Dns,
+    mx_port: u16,
+    own_addresses: Arc<[IpAddr]>,
+    /// Where mail may go, by the config that said so.
+    to: Arc<Mutex<Option<(ConfigHash, Arc<Destinations>)>>>,
+}
+
+impl LiveHosts {
+    /// `mx_port` is where the hosts of MX records listen (25, but in tests); mail to `own_addresses` would go in a circle.
+    pub fn new(dns: Dns, mx_port: u16, own_addresses: Vec<IpAddr>) -> Self {
+        Self { dns, mx_port, own_addresses: own_addresses.into(), to: Arc::default() }
+    }
+
+    fn destinations(&self, config: &Config) -> Arc<Destinations> {
+        let mut known = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((hash, to)) if *hash == config.hash() => to.clone(),
+            _ => {
+                let to = Arc::new(Destinations {
+                    own_names: vec![config.hostname.clone()],
+                    own_addresses: self.own_addresses.to_vec(),
+                    allowed: config.allowed_destinations.clone(),
+                    ..Destinations::default()
+                });
+                *known = Some((config.hash(), to.clone()));
+                to
+            }
+        }
+    }
+
+    async fn exchangers(&self, domain: &Domain, to: &Destinations) -> Result<Vec<Stop>, Unresolved> {
+        let hosts = self.dns.hosts(domain, to).await?;
+        Ok(hosts.into_iter().map(|host| Stop { host, port: self.mx_port, is_implicit_tls: false }).collect())
+    }
+
+    /// The hosts of a smarthost that were found; if none was, why the first wasn't.
+    async fn smarthosts(&self, smarthost: &Smarthost, to: &Destinations) -> Result<Vec<Stop>, Unresolved> {
+        let found = join_all(smarthost.hosts.iter().map(|one| self.smarthost(one, to))).await;
+        let mut first_error = None;
+        let mut stops = Vec::new();
+        for one in found {
+            match one {
+                Ok(stop) => stops.push(stop),
+                Err(why) => {
+                    first_error.get_or_insert(why);
+                }
+            }
+        }
+        match first_error {
+            Some(why) if stops.is_empty() => Err(why),
+            _ => Ok(stops),
+        }
+    }
+
+    async fn smarthost(&self, one: &SmarthostHost, to: &Destinations) -> Result<Stop, Unresolved> {
+        let host = match &one.host {
+            HostAddress::Name(name) => self.dns.addresses(name, to).await?,
+            HostAddress::Ip(address) => {
+                mx::check_address(*address, to)?;
+                Host { name: name_of(*address), preference: 0, addresses: vec![*address] }
+            }
+        };
+        Ok(Stop { host, port: one.port, is_implicit_tls: one.protocol == Protocol::Smtps })
+    }
+}
+
+impl Hosts for LiveHosts {
+    async fn hosts(
+        &self,
+        decision: &Decision<'_>,
+        claimed: &Claimed,
+        config: &Config,
+    ) -> Result<Vec<Stop>, Unresolved> {
+        let to = self.destinations(config);
+        match &decision.action {
+            Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to).await,
+            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to).await,
+            Action::Try(Target::Mx)
+            | Action::Reject(_)
+            | Action::Discard
+            | Action::Hold { .. }
+            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to).await,
+        }
+    }
+}
+
+/// A host that is known by its address only is called by it.
+fn name_of(address: IpAddr) -> HostName {
+    let text = address.to_string().replace(':', "-");
+    let text = text.trim_matches('-');
+    HostName::parse(text).unwrap_or_else(|_| HostName::implicit_mx(&unnamed()))
+}
+
+fn unnamed() -> Domain {
+    Domain::parse("address.invalid").expect("two labels of letters")
+}

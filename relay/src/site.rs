@@ -1,0 +1,236 @@
+//! Far sides, as the places where connections, limits and their health live.
+//! **Owns:** one [`Site`] for each set of hosts that mail goes to in one way (source, TLS, credentials, limits); what attempts ask of
+//! it and report to it. **Never:** when mail is tried again (core::retry), what a reply means (core::outcome).
+//! Invariant: a connection carries mail of one TLS policy, one source and one identity only.
+
+mod attempt;
+pub mod connections;
+mod feedback;
+mod order;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use postrider_core::{policy::SiteLimits, tls_policy::TlsMode};
+use postrider_mail::{HostName, PartitionName};
+use postrider_queue::incarnation::{Clock, LeaseHandle};
+use postrider_smtp::{
+    client::{Settings, Tls},
+    sasl,
+    timer::Waits,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use attempt::{Attempt, NotTried, Trace};
+pub use order::{Order, Stop};
+
+use crate::{client::Connection, delivery::FarSides, metrics::Metrics, tls::connect::Connectors};
+use connections::Pool;
+use feedback::{Health, Pulse};
+
+/// How long an idle connection is kept. Far sides close theirs after a few minutes and don't like them kept.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long a connection is used again, so that a better host that came back gets its mail.
+const REUSED_FOR: Duration = Duration::from_secs(300);
+/// How often idle connections and unused sites are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How long a site that nobody used is remembered, with what it taught us.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
+/// Unused sites remembered at most; beyond, the ones that taught nothing go at once.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// All sites of a relay. Cloning shares.
+#[derive(Clone)]
+pub struct Sites {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    sites: Mutex<HashMap<SiteKey, Arc<Site>>>,
+    health: Health,
+    connectors: Connectors,
+    clock: Clock,
+    leases: BTreeMap<PartitionName, LeaseHandle>,
+    /// Cancelled when the process has no more time for attempts.
+    stopping: CancellationToken,
+    waits: Waits,
+    metrics: Metrics,
+    hasher: RandomState,
+}
+
+/// What makes a site: mail that may share connections.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SiteKey {
+    /// Name and port of each host, in a fixed order.
+    hosts: Vec<(HostName, u16, bool)>,
+    tls: TlsMode,
+    limits: SiteLimits,
+    /// Our name towards it.
+    hostname: HostName,
+    /// Who we are to it: the user, and a hash of the password that says nothing outside of this process.
+    identity: Option<(Box<str>, u64)>,
+}
+
+/// One site.
+pub(crate) struct Site {
+    pool: Arc<Pool<Connection>>,
+    pulse: Pulse,
+    tls: TlsMode,
+    limits: SiteLimits,
+    /// How to speak to it.
+    settings: Arc<Settings>,
+    /// The same without TLS, for opportunistic mail to a host whose TLS is broken.
+    clear: Arc<Settings>,
+}
+
+impl Sites {
+    /// No sites yet.
+    pub fn new(
+        connectors: Connectors,
+        clock: Clock,
+        leases: BTreeMap<PartitionName, LeaseHandle>,
+        stopping: CancellationToken,
+        waits: Waits,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                sites: Mutex::default(),
+                health: Health::default(),
+                connectors,
+                clock,
+                leases,
+                stopping,
+                waits,
+                metrics,
+                hasher: RandomState::new(),
+            }),
+        }
+    }
+
+    /// The sites for one claim; `lost` is cancelled when the claim is.
+    pub fn for_claim(&self, lost: CancellationToken) -> ForClaim {
+        ForClaim { shared: self.shared.clone(), lost }
+    }
+
+    /// Closes what is idle and forgets what is unused, until `stopped`.
+    pub async fn run(&self, stopped: CancellationToken) {
+        let mut ticks = tokio::time::interval(TIDY_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => break,
+                _ = ticks.tick() => self.tidy(),
+            }
+        }
+        for site in self.shared.all() {
+            site.pool.close().into_iter().for_each(Connection::close);
+        }
+    }
+
+    fn tidy(&self) {
+        for site in self.shared.all() {
+            site.pool.idle_for(IDLE_MAX).into_iter().for_each(Connection::close);
+        }
+        self.shared.health.tidy();
+        let mut sites = self.shared.lock();
+        let is_crowded = sites.len() > REMEMBERED_MAX;
+        // A site that an attempt has in hand has a second owner.
+        sites.retain(|_, site| {
+            let is_used = Arc::strong_count(site) > 1 || !site.pool.is_unused();
+            is_used || (!is_crowded && site.pulse.idle_for() < REMEMBERED_FOR && !site.pulse.is_untaught())
+        });
+    }
+
+    /// How many sites are known, and how many connections are open.
+    pub fn load(&self) -> (usize, usize) {
+        let sites = self.shared.all();
+        (sites.len(), sites.iter().map(|site| site.pool.load().0).sum())
+    }
+}
+
+/// The sites as one claim's attempt reaches them.
+pub struct ForClaim {
+    shared: Arc<Shared>,
+    lost: CancellationToken,
+}
+
+impl FarSides for ForClaim {
+    async fn attempt(&self, order: Order<'_>) -> Result<Attempt, NotTried> {
+        let site = self.shared.site(&order);
+        attempt::run(&self.shared, &site, &order, &self.lost).await
+    }
+}
+
+impl Shared {
+    fn site(&self, order: &Order<'_>) -> Arc<Site> {
+        let key = self.key(order);
+        let mut sites = self.lock();
+        if let Some(site) = sites.get(&key) {
+            return site.clone();
+        }
+        let site = Arc::new(Site::new(&key, order, self.waits));
+        sites.insert(key, site.clone());
+        site
+    }
+
+    fn key(&self, order: &Order<'_>) -> SiteKey {
+        let mut hosts: Vec<_> = order
+            .stops
+            .iter()
+            .map(|stop| (stop.host.name.clone(), stop.port, stop.is_implicit_tls))
+            .collect();
+        hosts.sort();
+        let identity = order.credentials.map(|credentials| {
+            (credentials.username.as_str().into(), self.hasher.hash_one(credentials.password.expose()))
+        });
+        SiteKey {
+            hosts,
+            tls: order.policy.tls,
+            limits: order.policy.limits,
+            hostname: order.hostname.clone(),
+            identity,
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Site>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
+    fn lock(&self) -> MutexGuard<'_, HashMap<SiteKey, Arc<Site>>> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Site {
+    fn new(key: &SiteKey, order: &Order<'_>, waits: Waits) -> Self {
+        let tls = match key.tls {
+            TlsMode::Clear => Tls::Never,
+            TlsMode::Opportunistic => Tls::IfOffered,
+            TlsMode::Require | TlsMode::Verify => Tls::Required,
+        };
+        let settings = Settings {
+            tls,
+            auth: order.credentials.map(|credentials| {
+                sasl::Credentials::new(&credentials.username, credentials.password.expose())
+            }),
+            waits,
+            ..Settings::new(key.hostname.clone())
+        };
+        let pulse = Pulse::new(key.limits);
+        Self {
+            pool: Pool::new(pulse.limit(), REUSED_FOR),
+            pulse,
+            tls: key.tls,
+            limits: key.limits,
+            clear: Arc::new(Settings { tls: Tls::Never, ..settings.clone() }),
+            settings: Arc::new(settings),
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! One attempt at one site: host after host, until each recipient has an answer.
+//! **Owns:** which host is next, and on which connection. **Never:** what an answer means (verdict.rs asks core), SMTP.
+//! An attempt never goes to another host once a final dot is without an answer: that would make a second copy (RFC 1047).
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant as Clocked},
+};
+
+use postrider_core::{
+    mx::Unresolved,
+    outcome::{self, Again, Cause, Context, Ended, Failure, Next, Ruling, Tally},
+    shape::{Change, Feedback},
+    tls_policy::{self, Intent, TlsMode},
+};
+use postrider_mail::{FarReply, FarText, HostName, Outcome, OutcomeKind, Stage};
+use postrider_queue::Claimed;
+use postrider_smtp::client::{Answer, Answered, Transaction};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Order, Shared, Site, Stop,
+    connections::{Lease, NoConnection},
+    feedback::Room,
+};
+use crate::{
+    client::{Connection, Door, Fence, OpenError, Over},
+    tls::connect::Trust,
+};
+
+mod verdict;
+
+/// How long an attempt waits for a connection of its site.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long mail stays away whose site had no connection for it.
+const CROWDED_WAIT: Duration = Duration::from_secs(2);
+/// The hard end of an attempt: more than all waits of one host and a long body take together.
+const ATTEMPT_MAX: Duration = Duration::from_secs(3_600);
+
+/// What an attempt gave.
+pub struct Attempt {
+    /// For each recipient.
+    pub ended: Vec<Ended>,
+    /// Recipients whose host has no DSN: nobody but us can tell the sender of a success.
+    pub relayed: Vec<u32>,
+    /// Whether the message's header says that it went to many. Looked at only where somebody was deferred.
+    pub is_bulk: bool,
+    /// Whether a far side spoke with us.
+    pub is_answered: bool,
+    /// Set when the site is suspended now, and for how long.
+    pub suspended: Option<Duration>,
+    /// For the log.
+    pub trace: Trace,
+}
+
+/// For the log.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// The last host tried.
+    pub host: Option<HostName>,
+    /// Its address.
+    pub address: Option<SocketAddr>,
+    /// How the connection was protected.
+    pub tls: Option<&'static str>,
+    /// Whether it had been used before.
+    pub is_reused: bool,
+    /// How long the attempt waited for a connection.
+    pub waited: Duration,
+    /// How long connecting took.
+    pub connected: Duration,
+    /// How long the transactions took.
+    pub sent: Duration,
+}
+
+/// Why nothing was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotTried {
+    /// How long to stay away.
+    pub wait: Duration,
+    /// Why, for logs.
+    pub why: &'static str,
+    /// Whether nobody answers at the site.
+    pub is_site_down: bool,
+}
+
+impl Attempt {
+    /// An attempt that no far side had a part in.
+    pub fn without_far_side(outcomes: Vec<Outcome>) -> Self {
+        let ended = |outcome| Ended { outcome, again: Again::OnSchedule, is_ambiguous: false };
+        Self {
+            ended: outcomes.into_iter().map(ended).collect(),
+            relayed: Vec::new(),
+            is_bulk: false,
+            is_answered: false,
+            suspended: None,
+            trace: Trace::default(),
+        }
+    }
+
+    /// Whether somebody has to be tried again.
+    pub fn has_deferred(&self) -> bool {
+        self.ended.iter().any(|one| one.outcome.kind == OutcomeKind::Deferred)
+    }
+
+    /// No host was found.
+    pub fn unresolved(claimed: &Claimed, why: &Unresolved) -> Self {
+        let numbers: Vec<u32> = claimed.delivery.recipients.iter().map(|one| one.number).collect();
+        Self::without_far_side(outcome::unresolved(&numbers, why))
+    }
+}
+
+/// Makes the attempt.
+pub(super) async fn run(
+    shared: &Shared,
+    site: &Arc<Site>,
+    order: &Order<'_>,
+    lost: &CancellationToken,
+) -> Result<Attempt, NotTried> {
+    let partition = order.claim.delivery().message.partition();
+    let Some(lease) = shared.leases.get(partition) else {
+        return Err(NotTried { wait: CROWDED_WAIT, why: "the partition is gone", is_site_down: false });
+    };
+    let over = Over { lost, stopping: &shared.stopping };
+    let started = Clocked::now();
+    let place = connection(shared, site, over).await?;
+    let mut run = Run {
+        shared,
+        site,
+        order,
+        fence: Fence { lease, claim: order.claim, over, until: Instant::now() + ATTEMPT_MAX },
+        tally: Tally::new(order.recipients.iter().map(|(number, _)| *number)),
+        feedback: None,
+        relayed: Vec::new(),
+        is_tried: false,
+        trace: Trace { waited: started.elapsed(), ..Trace::default() },
+    };
+    run.all_hosts(place).await;
+    run.finish()
+}
+
+/// Waits for one of the site's connections, or the right to open one.
+async fn connection(
+    shared: &Shared,
+    site: &Arc<Site>,
+    over: Over<'_>,
+) -> Result<Lease<Connection>, NotTried> {
+    let not_tried = |wait, why, is_site_down| NotTried { wait, why, is_site_down };
+    match site.pulse.start(shared.clock.now()) {
+        Room::For(limit) => site.pool.admit(limit),
+        Room::Suspended(wait) => return Err(not_tried(wait, "the site is suspended", true)),
+    }
+    let taken = tokio::select! {
+        biased;
+        () = over.wait() => return Err(not_tried(Duration::ZERO, "this relay's claim is over", false)),
+        taken = site.pool.take(Instant::now() + WAIT_MAX) => taken,
+    };
+    taken.map_err(|why| match why {
+        NoConnection::Suspended => match site.pulse.start(shared.clock.now()) {
+            Room::Suspended(wait) => not_tried(wait, "the site is suspended", true),
+            Room::For(_) => not_tried(CROWDED_WAIT, "the site was suspended", false),
+        },
+        NoConnection::Crowded => not_tried(CROWDED_WAIT, "too many wait for the site", false),
+        NoConnection::TooLate => not_tried(CROWDED_WAIT, "no connection of the site came free", false),
+    })
+}
+
+struct Run<'a> {
+    shared: &'a Shared,
+    site: &'a Arc<Site>,
+    order: &'a Order<'a>,
+    fence: Fence<'a>,
+    tally: Tally,
+    feedback: Option<Feedback>,
+    relayed: Vec<u32>,
+    /// Whether somebody was charged with something.
+    is_tried: bool,
+    trace: Trace,
+}
+
+/// What became of a connection's turn.
+enum Turn {
+    /// It can be used for other mail.
+    Kept(Box<Connection>),
+    /// It is gone, or of no more use.
+    Gone,
+    /// It was gone before the turn: nothing was sent, nobody is charged.
+    Stale,
+    /// It is gone, and others of this message could still go to the same host.
+    More,
+}
+
+impl<'a> Run<'a> {
+    async fn all_hosts(&mut self, mut lease: Lease<Connection>) {
+        let mut done_with = None;
+        if let Some(kept) = lease.kept() {
+            let address = kept.address();
+            self.trace.is_reused = true;
+            match self.turn(kept, true).await {
+                Turn::Kept(connection) if self.is_done() => return lease.keep(*connection),
+                Turn::Kept(connection) => {
+                    connection.close();
+                    done_with = Some(address);
+                }
+                Turn::Gone => done_with = Some(address),
+                Turn::Stale | Turn::More => self.trace.is_reused = false,
+            }
+        }
+        for (stop, address) in self.doors() {
+            if done_with == Some(address) {
+                continue;
+            }
+            if let Some(connection) = self.host(stop, address).await {
+                if self.is_done() {
+                    return lease.keep(*connection);
+                }
+                connection.close();
+            }
+            if self.is_done() {
+                return;
+            }
+        }
+    }
+
+    /// One address of one host, on as many connections as it wants for this message. Returns one that others can use.
+    async fn host(&mut self, stop: &Stop, address: SocketAddr) -> Option<Box<Connection>> {
+        while !self.is_done() {
+            let connection = self.open(stop, address).await?;
+            match self.turn(connection, false).await {
+                Turn::Kept(connection) => return Some(connection),
+                Turn::Gone | Turn::Stale => return None,
+                // Each one ended somebody, so this ends too.
+                Turn::More => {}
+            }
+        }
+        None
+    }
+
+    /// Whether nobody needs a host any more, or the attempt has to end.
+    fn is_done(&self) -> bool {
+        self.tally.is_settled() || self.fence.over.is_over() || Instant::now() >= self.fence.until
+    }
+
+    /// The addresses in the order to try them: those that lately didn't work behind the others.
+    fn doors(&self) -> Vec<(&'a Stop, SocketAddr)> {
+        let order: &'a Order<'a> = self.order;
+        let mut doors: Vec<_> = order.doors().collect();
+        doors.sort_by_key(|(_, address)| self.shared.health.is_ill(*address));
+        doors
+    }
+
+    /// Opens a connection. Who can't is charged with the failure.
+    async fn open(&mut self, stop: &Stop, address: SocketAddr) -> Option<Connection> {
+        let host = &stop.host.name;
+        (self.trace.host, self.trace.address, self.trace.tls) = (Some(host.clone()), Some(address), None);
+        if let Some(failure) = self.unwanted(address) {
+            self.charge_all(failure, host);
+            return None;
+        }
+        let began = Clocked::now();
+        let mut is_clear = self.goes_clear(stop, address);
+        let mut fell_back = false;
+        let opened = loop {
+            let door = self.door(stop, address, is_clear);
+            let opening = Connection::open(&door, &self.shared.connectors, &self.shared.clock);
+            let opened = tokio::select! {
+                biased;
+                () = self.fence.over.wait() => return None,
+                opened = tokio::time::timeout_at(self.fence.until, opening) => opened.ok()?,
+            };
+            let error = match opened {
+                Ok(connection) => break connection,
+                Err(error) => error,
+            };
+            let is_silent =
+                matches!(&error, OpenError::NoConnection(why) if why.kind() == std::io::ErrorKind::TimedOut);
+            let ruling = outcome::judge(verdict::of_open(error), &self.context(stop, 0));
+            if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && !is_clear {
+                let now = self.shared.clock.now();
+                self.shared.health.remember_broken_tls(host, address.ip(), now);
+                (is_clear, fell_back) = (true, true);
+                continue;
+            }
+            self.trace.connected += began.elapsed();
+            self.shared.health.failed(address, is_silent);
+            self.charge(&self.tally.pending(), &ruling, host);
+            return None;
+        };
+        self.trace.connected += began.elapsed();
+        self.shared.health.works(address);
+        let tls = if fell_back { "cleared" } else { opened.tls() };
+        self.shared.metrics.connections_out.with_label_values(&[tls]).inc();
+        Some(opened)
+    }
+
+    /// Why an address isn't even knocked at.
+    fn unwanted(&self, address: SocketAddr) -> Option<Failure> {
+        let why = if !self.order.may_go_to(address) {
+            "the address is in a network that mail may not go to"
+        } else if self.shared.health.is_spared(address) {
+            "the host did not answer a moment ago and is not asked again so soon"
+        } else {
+            return None;
+        };
+        Some(Failure { stage: Stage::Connect, cause: Cause::NoConnection(FarText::new(why)) })
+    }
+
+    fn goes_clear(&self, stop: &Stop, address: SocketAddr) -> bool {
+        let health = &self.shared.health;
+        let is_broken = health.has_broken_tls(&stop.host.name, address.ip(), self.shared.clock.now());
+        !stop.is_implicit_tls && tls_policy::intent(self.site.tls, is_broken) == Intent::Never
+    }
+
+    fn door(&self, stop: &Stop, address: SocketAddr, is_clear: bool) -> Door {
+        Door {
+            host: stop.host.name.clone(),
+            address,
+            source: None,
+            settings: if is_clear { self.site.clear.clone() } else { self.site.settings.clone() },
+            trust: if self.site.tls == TlsMode::Verify { Trust::Verified } else { Trust::Anyone },
+            is_implicit_tls: stop.is_implicit_tls,
+        }
+    }
+
+    /// A port where TLS begins with the connection has no clear text to fall back to.
+    fn context(&self, stop: &Stop, accepted: u32) -> Context {
+        let tls = if stop.is_implicit_tls && self.site.tls != TlsMode::Verify {
+            TlsMode::Require
+        } else {
+            self.site.tls
+        };
+        Context { tls, may_helo: false, accepted }
+    }
+
+    /// Sends the message to everybody who still needs a host, in as many transactions as it takes.
+    async fn turn(&mut self, mut connection: Connection, is_kept: bool) -> Turn {
+        self.note(&connection);
+        let limits = self.site.limits;
+        let most = usize::try_from(limits.recipients_per_message).unwrap_or(usize::MAX).max(1);
+        let mut todo: VecDeque<u32> = self.tally.pending().into();
+        let (mut is_first, mut has_ended_some) = (true, false);
+        loop {
+            let batch: Vec<u32> = todo.drain(..todo.len().min(most)).collect();
+            let began = Clocked::now();
+            let transaction = self.transaction(&batch);
+            let body = self.order.content.body.chunks();
+            let spoken = connection.send(transaction, body, self.fence).await;
+            self.trace.sent += began.elapsed();
+            if is_kept
+                && std::mem::take(&mut is_first)
+                && !spoken.is_dot_sent
+                && verdict::is_stale(&spoken.answers)
+            {
+                return Turn::Stale;
+            }
+            let before = self.tally.pending().len();
+            let again = self.judge(&batch, spoken.answers, &connection);
+            has_ended_some |= self.tally.pending().len() < before;
+            let is_stuck = again.len() == batch.len();
+            again.into_iter().rev().for_each(|number| todo.push_front(number));
+            let is_usable = connection.is_reusable(limits.messages_per_connection).await;
+            match (todo.is_empty() || is_stuck, is_usable) {
+                (true, true) => return Turn::Kept(Box::new(connection)),
+                (false, true) if !self.fence.over.is_over() => {}
+                (is_over, _) => {
+                    connection.close();
+                    return if !is_over && has_ended_some { Turn::More } else { Turn::Gone };
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, connection: &Connection) {
+        self.trace.host = Some(connection.host().clone());
+        self.trace.address = Some(connection.address());
+        self.trace.tls = Some(connection.tls());
+    }
+
+    fn transaction(&self, batch: &[u32]) -> Transaction {
+        let order = self.order;
+        let recipients = order
+            .recipients
+            .iter()
+            .filter(|(number, _)| batch.contains(number))
+            .map(|(_, recipient)| recipient.clone())
+            .collect();
+        Transaction {
+            envelope: order.content.envelope(order.delivery, recipients),
+            content_bytes: order.content.size,
+            content_is_8bit: order.content.is_8bit,
+            header_is_utf8: order.content.has_utf8_header,
+        }
+    }
+
+    /// Books what a transaction gave. Returns who can be tried again at once.
+    fn judge(&mut self, batch: &[u32], answers: Vec<Answered>, connection: &Connection) -> Vec<u32> {
+        let host = connection.host().clone();
+        let accepted = verdict::accepted(&answers);
+        let context = Context { tls: self.site.tls, may_helo: false, accepted };
+        let mut again = Vec::new();
+        for (number, answered) in batch.iter().zip(answers) {
+            let ruling = match answered.answer {
+                Answer::Accepted(reply) => {
+                    self.delivered(*number, &reply, connection);
+                    continue;
+                }
+                other => outcome::judge(verdict::of_answer(answered.stage, other), &context),
+            };
+            if ruling.next == Next::Again {
+                again.push(*number);
+            }
+            if ruling.scope == outcome::Scope::Host && ruling.feedback == Some(Feedback::Bad) {
+                self.shared.health.failed(connection.address(), false);
+            }
+            self.charge(&[*number], &ruling, &host);
+        }
+        again
+    }
+
+    fn delivered(&mut self, number: u32, reply: &FarReply, connection: &Connection) {
+        self.tally.delivered(&[number], reply, connection.host());
+        self.feedback = Some(Feedback::Good);
+        if !connection.has_dsn() {
+            self.relayed.push(number);
+        }
+    }
+
+    fn charge_all(&mut self, failure: Failure, host: &HostName) {
+        let ruling = outcome::judge(failure, &Context { tls: self.site.tls, may_helo: false, accepted: 0 });
+        self.charge(&self.tally.pending(), &ruling, host);
+    }
+
+    fn charge(&mut self, numbers: &[u32], ruling: &Ruling, host: &HostName) {
+        self.tally.ruled(numbers, ruling, Some(host));
+        // One host that answers is a site that answers.
+        if self.feedback != Some(Feedback::Good) && ruling.feedback.is_some() {
+            self.feedback = ruling.feedback;
+        }
+        self.is_tried = true;
+    }
+
+    /// Tells the site, closes the account.
+    fn finish(self) -> Result<Attempt, NotTried> {
+        let now = self.shared.clock.now();
+        let (limit, change) = self.site.pulse.finish(self.feedback, now);
+        let suspended = match change {
+            Change::Suspended(wait) => {
+                self.site.pool.close().into_iter().for_each(Connection::close);
+                Some(wait)
+            }
+            Change::MoreRoom => {
+                self.site.pool.admit(limit);
+                None
+            }
+            Change::None => {
+                self.site.pool.set_limit(limit);
+                None
+            }
+        };
+        if self.fence.over.is_over() && !self.is_tried && self.feedback.is_none() {
+            return Err(NotTried {
+                wait: Duration::ZERO,
+                why: "this relay's claim is over",
+                is_site_down: false,
+            });
+        }
+        let is_answered = self.feedback == Some(Feedback::Good);
+        Ok(Attempt {
+            ended: self.tally.finish(),
+            relayed: self.relayed,
+            is_bulk: false,
+            is_answered,
+            suspended,
+            trace: self.trace,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+use super::*;
+
+const LIFETIME: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_secs(60);
+
+struct Fake {
+    id: u32,
+    is_quiet: bool,
+    opened: Instant,
+}
+
+impl Reusable for Fake {
+    fn is_quiet(&mut self) -> bool {
+        self.is_quiet
+    }
+    fn opened(&self) -> Instant {
+        self.opened
+    }
+}
+
+fn fake(id: u32) -> Fake {
+    Fake { id, is_quiet: true, opened: Instant::now() }
+}
+
+async fn take(pool: &Arc<Pool<Fake>>) -> Lease<Fake> {
+    pool.take(Instant::now() + LONG).await.ok().expect("a connection")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_is_used_again_the_last_one_first() {
+    let pool = Pool::new(5, LIFETIME);
+    let (first, second) = (take(&pool).await, take(&pool).await);
+    first.keep(fake(1));
+    second.keep(fake(2));
+    assert_eq!(take(&pool).await.kept().map(|c| c.id), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_spoke_up_or_is_too_old_is_not_used_again() {
+    let pool = Pool::new(5, LIFETIME);
+    take(&pool).await.keep(Fake { is_quiet: false, ..fake(1) });
+    assert!(take(&pool).await.kept().is_none());
+    take(&pool).await.keep(fake(2));
+    tokio::time::advance(LIFETIME).await;
+    assert!(take(&pool).await.kept().is_none());
+    assert_eq!(pool.load(), (0, 0), "dropped leases give their places back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_limit_are_open_and_the_first_who_waits_is_next() {
+    let pool = Pool::new(1, LIFETIME);
+    let only = take(&pool).await;
+    let waits = |name: u32| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.take(Instant::now() + LONG).await.map(|lease| (name, lease)) })
+    };
+    let first = waits(1);
+    tokio::task::yield_now().await;
+    let second = waits(2);
+    tokio::task::yield_now().await;
+    assert_eq!(pool.load(), (1, 2));
+    only.keep(fake(7));
+    let (name, mut lease) = first.await.unwrap().ok().expect("it is its turn");
+    assert_eq!((name, lease.kept().map(|c| c.id)), (1, Some(7)));
+    drop(lease);
+    let (name, mut lease) = second.await.unwrap().ok().expect("it is its turn");
+    assert_eq!((name, lease.kept().map(|c| c.id)), (2, None), "the place, not the closed connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stopped_waiting_is_passed_over() {
+    let pool = Pool::new(1, LIFETIME);
+    let only = take(&pool).await;
+    let gone = pool.take(Instant::now() + Duration::from_secs(1)).await;
+    assert_eq!(gone.err(), Some(NoConnection::TooLate));
+    only.keep(fake(1));
+    assert_eq!(take(&pool).await.kept().map(|c| c.id), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_pool_sends_everybody_away_until_it_is_opened() {
+    let pool = Pool::new(1, LIFETIME);
+    let only = take(&pool).await;
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.take(Instant::now() + LONG).await.err() }
+    });
+    tokio::task::yield_now().await;
+    assert!(pool.close().is_empty());
+    assert_eq!(waiting.await.unwrap(), Some(NoConnection::Suspended));
+    assert_eq!(pool.take(Instant::now()).await.err(), Some(NoConnection::Suspended));
+    only.keep(fake(1));
+    assert!(pool.is_unused(), "a closed pool keeps nothing");
+    pool.admit(1);
+    assert!(take(&pool).await.kept().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greater_limit_lets_waiting_attempts_in() {
+    let pool = Pool::new(1, LIFETIME);
+    let _only = take(&pool).await;
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.take(Instant::now() + LONG).await.is_ok() }
+    });
+    tokio::task::yield_now().await;
+    pool.set_limit(2);
+    assert!(waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_idle_for_long_is_taken_out() {
+    let pool = Pool::new(5, LIFETIME);
+    let (a, b) = (take(&pool).await, take(&pool).await);
+    a.keep(fake(1));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    b.keep(fake(2));
+    let stale: Vec<u32> = pool.idle_for(Duration::from_secs(5)).iter().map(|c| c.id).collect();
+    assert_eq!(stale, [1]);
+    assert_eq!(pool.load(), (1, 0));
+}

@@ -1,0 +1,100 @@
+//! What an attempt is asked to do.
+//! **Owns:** [`Order`], [`Stop`]. **Never:** does it (attempt.rs).
+
+use std::net::SocketAddr;
+
+use postrider_core::{
+    config::{Config, Credentials},
+    mx::{Destinations, Host},
+    policy::Policy,
+    route::{Action, Decision, Target},
+};
+use postrider_mail::{HostName, Recipient};
+use postrider_queue::{Claim, Claimed, Delivery};
+
+use crate::delivery::content::Content;
+
+/// A host to try, and how to knock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The host, with its addresses.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS begins with the connection.
+    pub is_implicit_tls: bool,
+}
+
+/// One delivery to some hosts.
+pub struct Order<'a> {
+    /// The claim that the final dot needs.
+    pub claim: &'a Claim,
+    /// The delivery.
+    pub delivery: &'a Delivery,
+    /// Whom RCPT names, by the recipients' numbers.
+    pub recipients: Vec<(u32, Recipient)>,
+    /// The hosts, the best first.
+    pub stops: Vec<Stop>,
+    /// What is sent.
+    pub content: &'a Content,
+    /// How it is treated.
+    pub policy: Policy,
+    /// Who we are to a smarthost.
+    pub credentials: Option<&'a Credentials>,
+    /// Our name.
+    pub hostname: &'a HostName,
+    /// The addresses that mail may go to.
+    pub allowed: &'a [ipnet::IpNet],
+}
+
+impl<'a> Order<'a> {
+    /// The order of an attempt.
+    pub fn new(
+        claimed: &'a Claimed,
+        decision: &'a Decision<'a>,
+        stops: Vec<Stop>,
+        content: &'a Content,
+        config: &'a Config,
+    ) -> Self {
+        let target = match &decision.action {
+            Action::Try(target) => target,
+            Action::Reject(_) | Action::Discard | Action::Hold { .. } | Action::Defer { .. } => &Target::Mx,
+        };
+        let recipients = claimed
+            .delivery
+            .recipients
+            .iter()
+            .map(|one| {
+                let mailbox = target.recipient(&one.recipient.mailbox).clone();
+                (one.number, Recipient { mailbox, ..one.recipient.clone() })
+            })
+            .collect();
+        Self {
+            claim: &claimed.claim,
+            delivery: &claimed.delivery,
+            recipients,
+            stops,
+            content,
+            policy: decision.policy,
+            credentials: match target {
+                Target::Smarthost(smarthost) => smarthost.credentials.as_ref(),
+                Target::Mx | Target::Redirect(_) => None,
+            },
+            hostname: &config.hostname,
+            allowed: &config.allowed_destinations,
+        }
+    }
+
+    /// Every address of every host, in the order to try them.
+    pub fn doors(&self) -> impl Iterator<Item = (&Stop, SocketAddr)> {
+        self.stops.iter().flat_map(|stop| {
+            stop.host.addresses.iter().map(move |address| (stop, SocketAddr::new(*address, stop.port)))
+        })
+    }
+
+    /// Whether mail may go to an address: looked at once more just before connecting.
+    pub fn may_go_to(&self, address: SocketAddr) -> bool {
+        let to = Destinations { allowed: self.allowed.to_vec(), ..Destinations::default() };
+        postrider_core::mx::check_address(address.ip(), &to).is_ok()
+    }
+}

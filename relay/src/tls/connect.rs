@@ -1,0 +1,178 @@
+//! TLS towards far sides: one client configuration for each way of believing a certificate.
+//! **Owns:** the verifiers, the roots, session resumption (apart for each way, so that no ticket crosses). **Never:** chooses
+//! the way (core's tls_policy does), or falls back (the site does).
+//! RFC 7435 (opportunistic: any certificate is better than none), RFC 3207.
+
+use std::{sync::Arc, time::Duration};
+
+use postrider_mail::HostName;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// How long a handshake may take: research of peers has 5 s (too short) to 5 min.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// Sessions kept for resumption, for each way of believing.
+const SESSIONS_KEPT: usize = 1_024;
+
+/// Whom a handshake believes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trust {
+    /// Any certificate: encryption against those who only listen.
+    Anyone,
+    /// One that a known root vouches for, in the host's name.
+    Verified,
+}
+
+/// Why there is no TLS with a host.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The name can't stand in a certificate.
+    #[error("found host name {0}; expected one that a certificate can name")]
+    Name(HostName),
+    /// The handshake failed; rustls says why.
+    #[error("{0}")]
+    Failed(#[source] std::io::Error),
+    /// It took too long.
+    #[error("the handshake took more than {} s", HANDSHAKE_MAX.as_secs())]
+    TooSlow,
+}
+
+/// The client configurations of a relay. Cheap to clone.
+#[derive(Clone)]
+pub struct Connectors {
+    anyone: TlsConnector,
+    verified: TlsConnector,
+}
+
+impl Connectors {
+    /// Believes the roots of webpki-roots and `extra` ones.
+    ///
+    /// # Errors
+    /// An extra root can't be read, or the crypto provider has no protocol that we ask for.
+    pub fn new(extra: &[CertificateDer<'_>]) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        for root in extra {
+            roots.add(root.clone().into_owned())?;
+        }
+        let anyone = builder()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(BelieveAnyone))
+            .with_no_client_auth();
+        let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { anyone: connector(anyone), verified: connector(verified) })
+    }
+
+    /// Shakes hands on a connection where the far side has agreed to STARTTLS, or that begins with TLS.
+    ///
+    /// # Errors
+    /// The handshake fails, or takes longer than [`HANDSHAKE_MAX`].
+    pub async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &HostName,
+        trust: Trust,
+    ) -> Result<Box<TlsStream<TcpStream>>, HandshakeError> {
+        let name = self.name(&stream, host, trust)?;
+        let connector = match trust {
+            Trust::Anyone => &self.anyone,
+            Trust::Verified => &self.verified,
+        };
+        match tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(err)) => Err(HandshakeError::Failed(err)),
+            Err(_) => Err(HandshakeError::TooSlow),
+        }
+    }
+
+    /// The SNI. A name that can't be one (all digits behind the last dot) does without where nobody looks at it.
+    fn name(
+        &self,
+        stream: &TcpStream,
+        host: &HostName,
+        trust: Trust,
+    ) -> Result<ServerName<'static>, HandshakeError> {
+        let unnamed = || HandshakeError::Name(host.clone());
+        match (ServerName::try_from(host.as_str().to_owned()), trust) {
+            (Ok(name), _) => Ok(name),
+            (_, Trust::Anyone) => Ok(ServerName::from(stream.peer_addr().map_err(|_| unnamed())?.ip())),
+            (_, Trust::Verified) => Err(unnamed()),
+        }
+    }
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+fn connector(mut config: ClientConfig) -> TlsConnector {
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_KEPT);
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Takes any certificate and any signature. The session is unauthenticated either way, and a certificate that webpki can't
+/// parse (X.509 v1, RSA of 1024 bits) would else send the mail in clear.
+#[derive(Debug)]
+struct BelieveAnyone;
+
+impl ServerCertVerifier for BelieveAnyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    /// Every one: rustls ends the handshake over a scheme that isn't listed before it asks the verifier.
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            SignatureScheme::ED25519,
+            SignatureScheme::ED448,
+            SignatureScheme::RSA_PSS_SHA256,
+            SignatureScheme::RSA_PSS_SHA384,
+            SignatureScheme::RSA_PSS_SHA512,
+            SignatureScheme::RSA_PKCS1_SHA256,
+            SignatureScheme::RSA_PKCS1_SHA384,
+            SignatureScheme::RSA_PKCS1_SHA512,
+            SignatureScheme::RSA_PKCS1_SHA1,
+            SignatureScheme::ECDSA_SHA1_Legacy,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;
