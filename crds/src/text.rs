@@ -49,7 +49,7 @@ pub fn meaning(pattern: &str) -> Option<&'static str> {
         ADDRESS => "an address such as user@example.com",
         SENDER => "an address such as user@example.com, or <> for the null sender",
         CIDR => "a network such as 10.0.0.0/8 or 2001:db8::/32",
-        DURATION => "a duration such as 90s, 5m or 1h30m (units h, m, s, ms; days are 24h each)",
+        DURATION => "a duration such as 90s, 5m or 1h30m (units h, m, s, ms; five days are 120h)",
         SIZE => "a size such as 25Mi",
         PERMANENT_CODE => "an enhanced status code that begins with 5, such as 5.7.1",
         LINE => "one line of printable ASCII",

@@ -6,6 +6,7 @@
 mod conflict;
 mod names;
 mod relay;
+mod report;
 mod rule;
 mod secrets;
 mod treatment;
@@ -13,6 +14,7 @@ mod verdict;
 
 use postrider_crds::{MailRelay, status::reasons};
 
+pub use report::{Report, report};
 pub(crate) use verdict::shown;
 pub use verdict::{Effect, Problem, Subject, Verdict, Weight, near_miss};
 

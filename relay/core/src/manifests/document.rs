@@ -32,10 +32,12 @@ pub(super) fn read_file(file: &str, text: &str, loaded: &mut Loaded) {
     }
     for (index, document) in serde_yaml_ng::Deserializer::from_str(text).enumerate() {
         let place = format!("{file}, document {}", index + 1);
-        match Value::deserialize(document) {
+        // By way of YAML's own values: those refuse a key that stands twice.
+        let value = serde_yaml_ng::Value::deserialize(document).map_err(|err| err.to_string());
+        match value.and_then(|value| serde_json::to_value(value).map_err(|err| err.to_string())) {
             Ok(value) => read_object(&place, value, loaded),
             Err(err) => {
-                let problem = Problem::invalid("document", err.to_string(), "YAML with text keys, each once");
+                let problem = Problem::invalid("YAML", format!("an error: {err}"), "text keys, each once");
                 loaded.problems.push(LoadProblem { place, subject: None, problem });
                 // Where a broken document ends isn't known.
                 return;
@@ -125,7 +127,7 @@ fn typed<T: DeserializeOwned>(
         members.remove("status");
     }
     let (subject, mut problems) = subject_of(kind, &value);
-    problems.extend(schema::check(schema, "", &value));
+    problems.extend(check_top(schema, &value));
     if problems.is_empty() {
         match serde_path_to_error::deserialize::<_, T>(value) {
             Ok(object) => return Some((subject, object)),
@@ -135,6 +137,25 @@ fn typed<T: DeserializeOwned>(
     let refuse = |problem| LoadProblem { place: place.to_owned(), subject: Some(subject.clone()), problem };
     loaded.problems.extend(problems.into_iter().map(refuse));
     None
+}
+
+/// The parts of an object; `spec` by its schema.
+fn check_top(schema: &Value, value: &Value) -> Vec<Problem> {
+    const PARTS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
+    let members = value.as_object();
+    let unknown =
+        members.into_iter().flat_map(|members| members.keys()).filter(|name| !PARTS.contains(&name.as_str()));
+    let mut problems: Vec<Problem> = unknown
+        .map(|name| {
+            let expected = format!("one of {}", PARTS.join(", "));
+            Problem::invalid(name, "an unknown field", expected).or_did_you_mean(name, PARTS)
+        })
+        .collect();
+    match (value.get("spec"), schema.pointer("/properties/spec")) {
+        (Some(spec), Some(schema)) => problems.extend(schema::check(schema, "spec", spec)),
+        _ => problems.push(Problem::invalid("spec", "nothing", "what the resource is to do")),
+    }
+    problems
 }
 
 /// What serde says where the schema let something through: parsers' own words are already *found; expected*.
