@@ -3,7 +3,7 @@
 //! Invariant: no final dot without a `DotPermit`, asked for when all but the dot is sent.
 //! Invariant: a dot that the kernel still holds when the lease is in doubt is taken back by a reset.
 
-mod socket;
+pub mod socket;
 
 use std::{
     net::{IpAddr, SocketAddr},

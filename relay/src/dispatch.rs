@@ -5,9 +5,9 @@
 //! Mail gets to work in two ways: intake reserves a slot before it enqueues, and starts what the queue claimed for it from memory
 //! (the fast path); or a claim loop takes what is due, as far as there is room.
 
-mod claims;
+pub mod claims;
 pub mod outbound;
-mod ports;
+pub mod ports;
 pub mod window;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -221,7 +221,8 @@ mod tests {
         assert!(!near.has_unacknowledged());
         // More than any window: the far side does not read.
         let mut bytes = BytesMut::from(vec![b'a'; 32 << 20].as_slice());
-        let stuck = near.write(&mut bytes, &mut BytesMut::new());
+        let mut said = BytesMut::new();
+        let stuck = near.write(&mut bytes, &mut said);
         assert!(tokio::time::timeout(Duration::from_millis(300), stuck).await.is_err());
         assert!(near.has_unacknowledged());
         near.reset();
