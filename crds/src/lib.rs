@@ -5,6 +5,8 @@
 
 // KubeSchema's derive works on copies of each struct inside of functions, `pub` and all.
 #![allow(unreachable_pub)]
+// Several printer columns of one type are no mistake.
+#![allow(clippy::duplicated_attributes)]
 
 pub mod cel;
 pub mod duration;

@@ -9,7 +9,7 @@ use crate::{MailRelay, RoutingRule};
 
 /// Both definitions, in the order in which they are applied.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    [MailRelay::crd(), RoutingRule::crd()].map(finish).into()
+    [MailRelay::crd(), RoutingRule::crd()].iter().map(finish).collect()
 }
 
 /// The files in `crds/`, by name.
@@ -35,8 +35,8 @@ pub fn schema(kind: &str) -> Option<Value> {
     Some(serde_json::to_value(schema).expect("a schema is JSON"))
 }
 
-fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(&definition).expect("a definition is JSON");
+fn finish(definition: &CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(definition).expect("a definition is JSON");
     tidy(&mut value);
     serde_json::from_value(value).expect("what was taken out isn't needed")
 }

@@ -67,9 +67,9 @@ impl PasswordHash {
             return Err(InvalidPasswordHash::Form);
         }
         if text.starts_with("$2") {
-            check_bcrypt(text)?
+            check_bcrypt(text)?;
         } else {
-            check_argon2(text)?
+            check_argon2(text)?;
         }
         Ok(Self(text.into()))
     }

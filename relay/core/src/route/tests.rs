@@ -104,7 +104,7 @@ fn the_smarthosts_own_tls_goes_before_the_policys() {
     one.route =
         Some(Route::Smarthost(Smarthost { hosts: vec![], tls: Some(TlsMode::Verify), credentials: None }));
     decide_for(&config(vec![one]), "a@b.example", |decision| {
-        assert_eq!(decision.policy.tls, TlsMode::Verify)
+        assert_eq!(decision.policy.tls, TlsMode::Verify);
     });
 }
 
