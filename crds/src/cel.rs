@@ -1,5 +1,5 @@
 //! The rules that the API server checks beyond the schema, in CEL.
-//! **Owns:** their text and message. core checks the same in `compile`, for manifests that no API server has seen.
+//! **Owns:** their text. **Never:** their message (it stands at the field). core checks the same in `compile`, for manifests that no API server has seen.
 //! Every list and string that they walk is bounded, so that their cost is.
 
 /// Listeners have ports of their own.

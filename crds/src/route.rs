@@ -1,5 +1,5 @@
 //! `route` of a rule and `defaultRoute` of a MailRelay: where mail goes.
-//! **Owns:** its types and their fields. A `type` with optional members, since the schema of a tagged union isn't structural.
+//! **Owns:** its types and their fields. **Never:** a way that mail can't go yet. A `type` with optional members, since the schema of a tagged union isn't structural.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;

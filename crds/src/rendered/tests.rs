@@ -1,3 +1,5 @@
+//! The schema that the API server gets: structural, bounded, described, and the files up to date.
+
 use super::*;
 
 /// Calls `check` for each schema in a definition, with its path.

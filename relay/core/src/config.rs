@@ -342,7 +342,7 @@ impl Config {
 
     /// What this configuration is called. Computed once.
     pub fn hash(&self) -> ConfigHash {
-        self.hash.get_or_compute(|| self.to_json())
+        self.hash.computed_once(|| self.to_json())
     }
 
     /// The listener of that name.

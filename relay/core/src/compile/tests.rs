@@ -1,3 +1,5 @@
+//! Resources in, configuration and verdicts out.
+
 use std::path::{Path, PathBuf};
 
 use super::*;

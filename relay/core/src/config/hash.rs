@@ -62,7 +62,7 @@ impl From<ConfigHash> for String {
 pub(super) struct HashCell(OnceLock<ConfigHash>);
 
 impl HashCell {
-    pub(super) fn get_or_compute(&self, text: impl FnOnce() -> Vec<u8>) -> ConfigHash {
+    pub(super) fn computed_once(&self, text: impl FnOnce() -> Vec<u8>) -> ConfigHash {
         *self.0.get_or_init(|| ConfigHash::of(&text()))
     }
 }

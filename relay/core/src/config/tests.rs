@@ -1,3 +1,5 @@
+//! Configurations written, read, hashed; no secret shown.
+
 use super::*;
 use crate::{matcher::Match, tls_policy::TlsMode};
 

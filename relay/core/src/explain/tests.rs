@@ -1,3 +1,5 @@
+//! What is told beyond the golden texts of compile/tests.rs.
+
 use postrider_mail::{HostName, Mailbox, ReversePath};
 
 use super::*;

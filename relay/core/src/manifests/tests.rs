@@ -1,3 +1,5 @@
+//! Files in, words for people out.
+
 use std::path::{Path, PathBuf};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Matches, how exactly they name a mail, and an index that misses none.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Fields merged: the first that says one wins.
+
 use proptest::prelude::*;
 
 use super::*;

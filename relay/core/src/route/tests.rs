@@ -1,3 +1,5 @@
+//! Rules and facts in, a decision out.
+
 use postrider_mail::{Class, HostName, ReversePath};
 use proptest::prelude::*;
 
