@@ -1,0 +1,60 @@
+//! What a relay that isn't sure of its claims must not do, and how it leaves.
+
+use std::time::Duration;
+
+use crate::{
+    far_side::{Act, FarSide, Step},
+    rig::{Rig, to, until},
+};
+
+const TEXT: &str = "Subject: hello\r\n\r\nhello\r\n";
+
+/// A far side whose 354 takes a second, so that there is time to lose a lease.
+async fn slow_354() -> FarSide {
+    FarSide::start(|step, _| match step {
+        Step::Command(line) if line.starts_with("DATA") => {
+            std::thread::sleep(Duration::from_secs(1));
+            Act::Usual
+        }
+        Step::Command(_) | Step::Greeting | Step::Dot => Act::Usual,
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fenced_relay_sends_no_dot() {
+    let far = slow_354().await;
+    let rig = Rig::start(to(&[&far])).await;
+    let me = rig.partition.lease().incarnation().unwrap();
+    rig.send("a@app.example", &["b@far.example"], TEXT).await;
+    until("DATA", || async { far.seen(|seen| seen.commands.iter().any(|line| line == "DATA")) }).await;
+    rig.partition.lease().fenced(me);
+    until("the slot is back", || async { rig.dispatcher.window().taken() == 0 }).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(far.messages().is_empty(), "no dot without a permit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_the_grace_does_not_wait_for_give_their_claims_back() {
+    let far = FarSide::start(|step, _| match step {
+        Step::Command(line) if line.starts_with("MAIL") => Act::Hang,
+        Step::Command(_) | Step::Greeting | Step::Dot => Act::Usual,
+    })
+    .await;
+    let mut parts = crate::rig::parts(to(&[&far]));
+    parts.defaults.retry_initial = Some(Duration::from_secs(60));
+    parts.defaults.retry_max = Some(Duration::from_secs(60));
+    let rig = Rig::with(parts, postrider_smtp::timer::Waits::default()).await;
+    let id = rig.send("a@app.example", &["b@far.example"], TEXT).await;
+    until("MAIL", || async { far.seen(|seen| seen.commands.iter().any(|line| line.starts_with("MAIL"))) })
+        .await;
+    let began = std::time::Instant::now();
+    rig.shutdown.run(&rig.work, Duration::from_millis(300)).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let seen = rig.inspect(&id).await.expect("nothing is lost");
+    assert!(
+        matches!(seen.deliveries[0].place, postrider_queue::inspect::Place::Waiting { .. }),
+        "{:?}",
+        seen.deliveries[0].place
+    );
+}

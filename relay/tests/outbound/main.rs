@@ -1,0 +1,9 @@
+//! The way out, on real parts: a redis-server, real sockets, real TLS; far sides that keep to a script, good or bad.
+
+mod bad_far_sides;
+mod far_side;
+mod fences;
+mod recipients;
+mod reports;
+mod rig;
+mod sites;
