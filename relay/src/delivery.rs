@@ -115,7 +115,7 @@ async fn try_there<S: Store, D: Hosts, F: FarSides>(
     };
     let body = match body {
         Some(body) => body,
-        None => ports.store.body(claimed).await.map_err(unreadable)?,
+        None => ports.store.body(claimed).await.map_err(|why| unreadable(&why))?,
     };
     let content = Content::of(&claimed.delivery, body, &config.hostname);
     let order = Order::new(claimed, decision, stops, &content, config);
@@ -125,7 +125,7 @@ async fn try_there<S: Store, D: Hosts, F: FarSides>(
 }
 
 /// A queue that doesn't answer is asked again later; a body that isn't there needs a person.
-fn unreadable(why: BodyError) -> Not {
+fn unreadable(why: &BodyError) -> Not {
     match why {
         BodyError::Unavailable(_) | BodyError::Full => {
             Not::Tried(NotTried { wait: QUEUE_AWAY, why: "the queue did not answer", is_site_down: false })

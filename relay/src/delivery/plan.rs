@@ -10,7 +10,7 @@ use postrider_core::{
     policy::Policy,
     route::{self, Action, Decision, Facts, Target},
 };
-use postrider_mail::{Class, EnhancedCode, Mailbox, Outcome, OutcomeKind, ReversePath, Stage};
+use postrider_mail::{EnhancedCode, Mailbox, Outcome, OutcomeKind, ReversePath, Stage};
 use postrider_queue::{Claimed, Delivery, Ending, Kind, Lane, Part, RouteName};
 
 /// How long mail that was claimed in a paused fleet is left alone.
@@ -117,7 +117,6 @@ pub fn report_lane(sender: &ReversePath, config: &Config) -> Option<(Lane, Polic
     let facts = Facts { sender: &ReversePath::Null, recipient, listener: None, client: None, user: None };
     let decision = route::decide(config, &facts);
     let lane = lane_of(&decision, recipient);
-    debug_assert!(Class::ALL.contains(&lane.class));
     Some((lane, decision.policy))
 }
 
@@ -129,7 +128,10 @@ fn by_rule<'c>(delivery: &Delivery, decision: Decision<'c>, config: &'c Config) 
             Plan::End(all(delivery, Stage::Route, OutcomeKind::Bounced, rejection.enhanced, &text))
         }
         Action::Discard => Plan::Discard,
-        Action::Hold { .. } if delivery.history.released => released(delivery, decision, config),
+        // A person let go what a rule holds: it goes where mail goes that no rule routes.
+        Action::Hold { .. } if delivery.history.released => {
+            Plan::Try(Decision { action: Action::Try(default_target(config)), ..decision })
+        }
         Action::Hold { reason } => Plan::Hold(reason),
         Action::Defer { reason } => {
             let status = EnhancedCode::transient(3, 5);
@@ -138,16 +140,15 @@ fn by_rule<'c>(delivery: &Delivery, decision: Decision<'c>, config: &'c Config) 
     }
 }
 
-/// A person let go what a rule holds: it goes where mail goes that no rule routes.
-fn released<'c>(delivery: &Delivery, decision: Decision<'c>, config: &'c Config) -> Plan<'c> {
-    let target = match &config.default_route {
-        Route::Mx => Target::Mx,
+/// Where mail goes that no rule routes; by MX, if that is nowhere.
+fn default_target(config: &Config) -> Target<'_> {
+    match &config.default_route {
         Route::Smarthost(smarthost) => Target::Smarthost(smarthost),
         Route::Redirect { to } => Target::Redirect(to),
-        Route::Hold { .. } | Route::Reject(_) | Route::Discard | Route::Defer { .. } => Target::Mx,
-    };
-    debug_assert!(delivery.history.released);
-    Plan::Try(Decision { action: Action::Try(target), ..decision })
+        Route::Mx | Route::Hold { .. } | Route::Reject(_) | Route::Discard | Route::Defer { .. } => {
+            Target::Mx
+        }
+    }
 }
 
 fn ended(delivery: &Delivery, ending: &Ending) -> Vec<Outcome> {

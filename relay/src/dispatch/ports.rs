@@ -104,7 +104,7 @@ impl Store for LiveStore {
             match desk.partition.release(&[&claimed.claim], wait).await {
                 Ok(_) => return,
                 Err(why) => {
-                    tracing::debug!(delivery_id = %claimed.claim.delivery(), %why, "a claim was not released")
+                    tracing::debug!(delivery_id = %claimed.claim.delivery(), %why, "a claim was not released");
                 }
             }
             tokio::time::sleep(RELEASE_PAUSE).await;
@@ -139,8 +139,11 @@ pub struct LiveHosts {
     mx_port: u16,
     own_addresses: Arc<[IpAddr]>,
     /// Where mail may go, by the config that said so.
-    to: Arc<Mutex<Option<(ConfigHash, Arc<Destinations>)>>>,
+    to: Arc<Mutex<Option<To>>>,
 }
+
+/// Where mail may go under a config.
+type To = (ConfigHash, Arc<Destinations>);
 
 impl LiveHosts {
     /// `mx_port` is where the hosts of MX records listen (25, but in tests); mail to `own_addresses` would go in a circle.

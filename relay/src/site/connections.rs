@@ -210,6 +210,12 @@ impl<C: Reusable> Lease<C> {
     }
 }
 
+impl<C> std::fmt::Debug for Lease<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("has_connection", &self.connection.is_some()).finish_non_exhaustive()
+    }
+}
+
 impl<C> Drop for Lease<C> {
     fn drop(&mut self) {
         if !std::mem::take(&mut self.is_held) {

@@ -23,7 +23,7 @@ fn fake(id: u32) -> Fake {
 }
 
 async fn take(pool: &Arc<Pool<Fake>>) -> Lease<Fake> {
-    pool.take(Instant::now() + LONG).await.ok().expect("a connection")
+    pool.take(Instant::now() + LONG).await.expect("a connection")
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,10 +60,10 @@ async fn no_more_than_the_limit_are_open_and_the_first_who_waits_is_next() {
     tokio::task::yield_now().await;
     assert_eq!(pool.load(), (1, 2));
     only.keep(fake(7));
-    let (name, mut lease) = first.await.unwrap().ok().expect("it is its turn");
+    let (name, mut lease) = first.await.unwrap().expect("it is its turn");
     assert_eq!((name, lease.kept().map(|c| c.id)), (1, Some(7)));
     drop(lease);
-    let (name, mut lease) = second.await.unwrap().ok().expect("it is its turn");
+    let (name, mut lease) = second.await.unwrap().expect("it is its turn");
     assert_eq!((name, lease.kept().map(|c| c.id)), (2, None), "the place, not the closed connection");
 }
 
