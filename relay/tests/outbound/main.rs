@@ -1,5 +1,6 @@
 //! The way out, on real parts: a redis-server, real sockets, real TLS; far sides that keep to a script, good or bad.
 
+#![allow(unreachable_pub, reason = "modules of one test binary")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something isn't as it should be")]
 
 mod bad_far_sides;
