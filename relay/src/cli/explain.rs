@@ -1,0 +1,111 @@
+//! `postrider-relay explain`: what would happen to a mail, and why.
+//! **Owns:** from arguments to facts, the hosts behind the route. **Never:** decides (core::route), orders hosts (core::mx).
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use postrider_core::{
+    config::{Config, HostAddress, Smarthost},
+    explain,
+    mx::{Destinations, Host},
+    route::{Action, Facts, Target},
+};
+use postrider_mail::{Mailbox, ReversePath};
+
+use super::ExplainArgs;
+use crate::{
+    config::from_manifests,
+    dns::{Dns, DnsSettings},
+};
+
+/// The port that MX records mean, RFC 5321 2.3.10.
+const SMTP_PORT: u16 = 25;
+
+/// Prints which rules the mail meets, its route, its policy, and, unless offline, the hosts in the order of trying.
+///
+/// # Errors
+/// The manifests can't be used, an address can't be read, or there is no resolver to ask.
+pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
+    let config = from_manifests(&args.manifests.manifests, args.manifests.relay.as_deref())?;
+    let recipient: Mailbox = args.recipient.parse().with_context(|| format!("recipient {:?}", args.recipient))?;
+    let sender = ReversePath::try_from(args.from.trim_matches(['<', '>']).to_owned())
+        .with_context(|| format!("--from {:?}", args.from))?;
+    let facts = Facts {
+        sender: &sender,
+        recipient: &recipient,
+        listener: Some(listener(&config, args)?),
+        client: args.client,
+        user: args.user.as_deref(),
+    };
+    let explanation = explain::explain(&config, &facts);
+    write!(out, "{explanation}")?;
+    if let (Action::Try(target), false) = (&explanation.decision.action, args.offline) {
+        let settings = if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
+        let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
+        finder.tell(target, &recipient, out).await?;
+    }
+    Ok(())
+}
+
+fn listener<'c>(config: &'c Config, args: &'c ExplainArgs) -> Result<&'c str> {
+    match &args.listener {
+        None => Ok(config.listeners.first().map_or("", |first| first.name.as_str())),
+        Some(name) if config.listener(name).is_some() => Ok(name),
+        Some(name) => {
+            let known: Vec<&str> = config.listeners.iter().map(|one| one.name.as_str()).collect();
+            anyhow::bail!("--listener: found {name:?}; expected one of {}", known.join(", "))
+        }
+    }
+}
+
+fn destinations(config: &Config) -> Destinations {
+    Destinations {
+        own_names: vec![config.hostname.clone()],
+        allowed: config.allowed_destinations.clone(),
+        ..Destinations::default()
+    }
+}
+
+struct Finder {
+    dns: Dns,
+    destinations: Destinations,
+}
+
+impl Finder {
+    async fn tell(&self, target: &Target<'_>, recipient: &Mailbox, out: &mut impl Write) -> Result<()> {
+        writeln!(out, "\nhosts, in the order of trying")?;
+        if let Target::Smarthost(smarthost) = target {
+            return self.tell_smarthost(smarthost, out).await;
+        }
+        // Only a smarthost has no domain to ask for.
+        let Some(domain) = target.mx_domain(recipient) else { return Ok(()) };
+        match self.dns.hosts(domain, &self.destinations).await {
+            Ok(hosts) => {
+                for host in hosts {
+                    let preference = host.preference;
+                    writeln!(out, "  {}  preference {preference}", told(&host, SMTP_PORT))?;
+                }
+            }
+            Err(why) => writeln!(out, "  none: {why}")?,
+        }
+        Ok(())
+    }
+
+    async fn tell_smarthost(&self, smarthost: &Smarthost, out: &mut impl Write) -> Result<()> {
+        for one in &smarthost.hosts {
+            match &one.host {
+                HostAddress::Ip(ip) => writeln!(out, "  {}", std::net::SocketAddr::new(*ip, one.port))?,
+                HostAddress::Name(name) => match self.dns.addresses(name, &self.destinations).await {
+                    Ok(host) => writeln!(out, "  {}", told(&host, one.port))?,
+                    Err(why) => writeln!(out, "  {name}:{}  none: {why}", one.port)?,
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+fn told(host: &Host, port: u16) -> String {
+    let addresses: Vec<String> = host.addresses.iter().map(ToString::to_string).collect();
+    format!("{}:{port}  {}", host.name, addresses.join(", "))
+}
