@@ -4,19 +4,15 @@
 //! Invariant: a dot that the kernel still holds when the lease is in doubt is taken back by a reset.
 
 pub mod socket;
+mod terms;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+pub use terms::{Door, Fence, OpenError, Over, Spoken};
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use postrider_mail::{HostName, Mono, Stage};
-use postrider_queue::{
-    claim::Claim,
-    incarnation::{Clock, DotPermit, LeaseHandle},
-};
+use postrider_queue::incarnation::{Clock, DotPermit};
 use postrider_smtp::{
     client::{
         self, Answered, Channel, Client, EndCause, Ended, Event, ExpectDot, Failure, Settings, Transaction,
@@ -24,7 +20,6 @@ use postrider_smtp::{
     timer::Wait,
 };
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     site::connections::Reusable,
@@ -43,23 +38,6 @@ const IDLE_WAIT: Duration = Duration::from_secs(3_600);
 /// More than this unread is no reply of anybody's: the machine bounds replies, this bounds the buffer before it.
 const INPUT_MAX_BYTES: usize = 128 * 1_024;
 
-/// Where and how to connect.
-#[derive(Clone)]
-pub struct Door {
-    /// The host's name.
-    pub host: HostName,
-    /// The address.
-    pub address: SocketAddr,
-    /// Where from.
-    pub source: Option<IpAddr>,
-    /// How to speak.
-    pub settings: Arc<Settings>,
-    /// Whom TLS believes.
-    pub trust: Trust,
-    /// Whether TLS begins with the connection.
-    pub is_implicit_tls: bool,
-}
-
 /// A connection that has got as far as its first MAIL.
 pub struct Connection {
     socket: Option<Socket>,
@@ -72,65 +50,6 @@ pub struct Connection {
     trust: Trust,
     /// How it ended, once it did.
     ended: Option<Ended>,
-}
-
-/// Why a connection didn't get as far as its first MAIL.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There was never one.
-    #[error("{0}")]
-    NoConnection(#[source] std::io::Error),
-    /// The handshake failed.
-    #[error("{0}")]
-    Handshake(#[source] HandshakeError),
-    /// It ended before.
-    #[error("it ended at {:?}: {:?}", .0.stage, .0.cause)]
-    Ended(Ended),
-}
-
-/// The right to the dot, and who gives it.
-#[derive(Clone, Copy)]
-pub struct Fence<'a> {
-    /// The lease of the claim's partition.
-    pub lease: &'a LeaseHandle,
-    /// The claim.
-    pub claim: &'a Claim,
-    /// What ends the attempt before its time.
-    pub over: Over<'a>,
-    /// The hard end of the attempt.
-    pub until: Instant,
-}
-
-/// What ends an attempt before its time: it goes no further than it is, and sends no dot.
-#[derive(Clone, Copy)]
-pub struct Over<'a> {
-    /// Cancelled when the claim is lost.
-    pub lost: &'a CancellationToken,
-    /// Cancelled when the process has no more time.
-    pub stopping: &'a CancellationToken,
-}
-
-impl Over<'_> {
-    /// Whether it is.
-    pub fn is_over(self) -> bool {
-        self.lost.is_cancelled() || self.stopping.is_cancelled()
-    }
-
-    /// Waits until it is.
-    pub async fn wait(self) {
-        tokio::select! {
-            () = self.lost.cancelled() => {}
-            () = self.stopping.cancelled() => {}
-        }
-    }
-}
-
-/// What one transaction gave.
-pub struct Spoken {
-    /// An answer for each recipient of the transaction, in order.
-    pub answers: Vec<Answered>,
-    /// Whether the final dot left.
-    pub is_dot_sent: bool,
 }
 
 impl Connection {
@@ -437,13 +356,6 @@ fn instant(now: Mono, until: Mono) -> Instant {
     Instant::now() + until.since(now)
 }
 
-async fn claim_over(fence: Option<Fence<'_>>) {
-    match fence {
-        Some(fence) => fence.over.wait().await,
-        None => std::future::pending().await,
-    }
-}
-
 fn out_of_step(stage: Stage) -> Ended {
     Ended { stage, cause: EndCause::Failed(Failure::Abandoned) }
 }
@@ -451,4 +363,11 @@ fn out_of_step(stage: Stage) -> Ended {
 fn broken_off(recipients: usize) -> Vec<Answered> {
     let answer = Answered { stage: Stage::Mail, answer: client::Answer::Failed(Failure::Abandoned) };
     vec![answer; recipients]
+}
+
+async fn claim_over(fence: Option<Fence<'_>>) {
+    match fence {
+        Some(fence) => fence.over.wait().await,
+        None => std::future::pending().await,
+    }
 }

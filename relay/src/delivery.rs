@@ -111,7 +111,7 @@ async fn try_there<S: Store, D: Hosts, F: FarSides>(
 ) -> Result<Attempt, Not> {
     let stops = match ports.dns.hosts(decision, claimed, config).await {
         Ok(stops) => stops,
-        Err(why) => return Ok(Attempt::unresolved(claimed, &why)),
+        Err(why) => return Ok(Attempt::unresolved(claimed, &why, decision.policy.retry.initial)),
     };
     let body = match body {
         Some(body) => body,

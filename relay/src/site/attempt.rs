@@ -11,11 +11,10 @@ use std::{
 
 use postrider_core::{
     mx::Unresolved,
-    outcome::{self, Again, Cause, Context, Ended, Failure, Next, Ruling, Tally},
+    outcome::{self, Again, Context, Ended, Failure, Next, Ruling, Tally},
     shape::{Change, Feedback},
-    tls_policy::{self, Intent, TlsMode},
 };
-use postrider_mail::{FarReply, FarText, HostName, Outcome, OutcomeKind, Stage};
+use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind};
 use postrider_queue::Claimed;
 use postrider_smtp::client::{Answer, Answered, Transaction};
 use tokio::time::Instant;
@@ -26,17 +25,17 @@ use super::{
     connections::{Lease, NoConnection},
     feedback::Room,
 };
-use crate::{
-    client::{Connection, Door, Fence, OpenError, Over},
-    tls::connect::Trust,
-};
+use crate::client::{Connection, Fence, Over};
 
+mod opening;
 mod verdict;
 
 /// How long an attempt waits for a connection of its site.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long mail stays away whose site had no connection for it.
 const CROWDED_WAIT: Duration = Duration::from_secs(2);
+/// How long a lane is left alone at most whose hosts can't be found: the DNS remembers its failures for about as long.
+const UNRESOLVED_WAIT_MAX: Duration = Duration::from_secs(60);
 /// The hard end of an attempt: more than all waits of one host and a long body take together.
 const ATTEMPT_MAX: Duration = Duration::from_secs(3_600);
 
@@ -105,10 +104,11 @@ impl Attempt {
         self.ended.iter().any(|one| one.outcome.kind == OutcomeKind::Deferred)
     }
 
-    /// No host was found.
-    pub fn unresolved(claimed: &Claimed, why: &Unresolved) -> Self {
+    /// No host was found. Where that may change, the others of the lane needn't ask before `wait` is over.
+    pub fn unresolved(claimed: &Claimed, why: &Unresolved, wait: Duration) -> Self {
         let numbers: Vec<u32> = claimed.delivery.recipients.iter().map(|one| one.number).collect();
-        Self::without_far_side(outcome::unresolved(&numbers, why))
+        let suspended = (why.kind() == OutcomeKind::Deferred).then_some(wait.min(UNRESOLVED_WAIT_MAX));
+        Self { suspended, ..Self::without_far_side(outcome::unresolved(&numbers, why)) }
     }
 }
 
@@ -249,89 +249,6 @@ impl<'a> Run<'a> {
         let mut doors: Vec<_> = order.doors().collect();
         doors.sort_by_key(|(_, address)| self.shared.health.is_ill(*address));
         doors
-    }
-
-    /// Opens a connection. Who can't is charged with the failure.
-    async fn open(&mut self, stop: &Stop, address: SocketAddr) -> Option<Connection> {
-        let host = &stop.host.name;
-        (self.trace.host, self.trace.address, self.trace.tls) = (Some(host.clone()), Some(address), None);
-        if let Some(failure) = self.unwanted(address) {
-            self.charge_all(failure, host);
-            return None;
-        }
-        let began = Clocked::now();
-        let mut is_clear = self.goes_clear(stop, address);
-        let mut fell_back = false;
-        let opened = loop {
-            let door = self.door(stop, address, is_clear);
-            let opening = Connection::open(&door, &self.shared.connectors, &self.shared.clock);
-            let opened = tokio::select! {
-                biased;
-                () = self.fence.over.wait() => return None,
-                opened = tokio::time::timeout_at(self.fence.until, opening) => opened.ok()?,
-            };
-            let error = match opened {
-                Ok(connection) => break connection,
-                Err(error) => error,
-            };
-            let is_silent =
-                matches!(&error, OpenError::NoConnection(why) if why.kind() == std::io::ErrorKind::TimedOut);
-            let ruling = outcome::judge(verdict::of_open(error), &self.context(stop, 0));
-            if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && !is_clear {
-                let now = self.shared.clock.now();
-                self.shared.health.remember_broken_tls(host, address.ip(), now);
-                (is_clear, fell_back) = (true, true);
-                continue;
-            }
-            self.trace.connected += began.elapsed();
-            self.shared.health.failed(address, is_silent);
-            self.charge(&self.tally.pending(), &ruling, host);
-            return None;
-        };
-        self.trace.connected += began.elapsed();
-        self.shared.health.works(address);
-        let tls = if fell_back { "cleared" } else { opened.tls() };
-        self.shared.metrics.connections_out.with_label_values(&[tls]).inc();
-        Some(opened)
-    }
-
-    /// Why an address isn't even knocked at.
-    fn unwanted(&self, address: SocketAddr) -> Option<Failure> {
-        let why = if !self.order.may_go_to(address) {
-            "the address is in a network that mail may not go to"
-        } else if self.shared.health.is_spared(address) {
-            "the host did not answer a moment ago and is not asked again so soon"
-        } else {
-            return None;
-        };
-        Some(Failure { stage: Stage::Connect, cause: Cause::NoConnection(FarText::new(why)) })
-    }
-
-    fn goes_clear(&self, stop: &Stop, address: SocketAddr) -> bool {
-        let health = &self.shared.health;
-        let is_broken = health.has_broken_tls(&stop.host.name, address.ip(), self.shared.clock.now());
-        !stop.is_implicit_tls && tls_policy::intent(self.site.tls, is_broken) == Intent::Never
-    }
-
-    fn door(&self, stop: &Stop, address: SocketAddr, is_clear: bool) -> Door {
-        Door {
-            host: stop.host.name.clone(),
-            address,
-            source: None,
-            settings: if is_clear { self.site.clear.clone() } else { self.site.settings.clone() },
-            trust: if self.site.tls == TlsMode::Verify { Trust::Verified } else { Trust::Anyone },
-            is_implicit_tls: stop.is_implicit_tls,
-        }
-    }
-
-    /// A port where TLS begins with the connection has no clear text to fall back to.
-    fn context(&self, stop: &Stop, accepted: u32) -> Context {
-        let tls = if stop.is_implicit_tls && self.site.tls != TlsMode::Verify {
-            TlsMode::Require
-        } else {
-            self.site.tls
-        };
-        Context { tls, may_helo: false, accepted }
     }
 
     /// Sends the message to everybody who still needs a host, in as many transactions as it takes.

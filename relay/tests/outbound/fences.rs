@@ -58,3 +58,42 @@ async fn attempts_that_the_grace_does_not_wait_for_give_their_claims_back() {
         seen.deliveries[0].place
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dot_waits_while_the_lease_is_in_doubt() {
+    let far = slow_354().await;
+    let rig = Rig::with(crate::rig::parts(to(&[&far])), postrider_smtp::timer::Waits::default()).await;
+    let id = rig.send("a@app.example", &["b@far.example"], TEXT).await;
+    until("DATA", || async { far.seen(|seen| seen.commands.iter().any(|line| line == "DATA")) }).await;
+    rig.signal_queue("STOP");
+    // Longer than the lease: the far side waits for its dot.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(far.messages().is_empty(), "no dot in doubt");
+    rig.signal_queue("CONT");
+    rig.ended(&id).await;
+    assert_eq!((far.messages().len(), far.seen(|seen| seen.cut)), (1, 0), "once, by the same attempt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_is_told_until_the_queue_answers() {
+    let far = FarSide::start(|step, _| match step {
+        Step::Dot => {
+            std::thread::sleep(Duration::from_millis(500));
+            Act::Usual
+        }
+        Step::Command(_) | Step::Greeting => Act::Usual,
+    })
+    .await;
+    let rig = Rig::start(to(&[&far])).await;
+    let id = rig.send("a@app.example", &["b@far.example"], TEXT).await;
+    until("DATA", || async { far.seen(|seen| seen.commands.iter().any(|line| line == "DATA")) }).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    rig.kill_queue();
+    until("taken", || async { far.messages().len() == 1 }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.start_queue();
+    until("told", || async { matches!(rig.partition.inspect(&id).await, Ok(None)) }).await;
+    // The gate is over, and nobody delivers it again.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(far.messages().len(), 1);
+}

@@ -56,9 +56,14 @@ impl Redis {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = std::env::temp_dir().join(format!("postrider-outbound-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
+        let child = Self::spawn(port, &dir);
+        Self { child, dir, port }
+    }
+
+    fn spawn(port: u16, dir: &std::path::Path) -> Child {
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(&dir)
+            .arg(dir)
             .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
             .args(["--maxmemory", "512mb", "--maxmemory-policy", "noeviction"])
             .stdout(Stdio::null())
@@ -70,7 +75,12 @@ impl Redis {
             assert!(Instant::now() < deadline, "redis-server did not start");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { child, dir, port }
+        child
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -92,7 +102,7 @@ pub struct Rig {
     pub heartbeat: Heartbeat,
     pub work: TaskTracker,
     background: Vec<tokio::task::JoinHandle<()>>,
-    _redis: Redis,
+    redis: std::sync::Mutex<Redis>,
 }
 
 impl Drop for Rig {
@@ -184,10 +194,27 @@ impl Rig {
             heartbeat,
             work,
             background,
-            _redis: redis,
+            redis: std::sync::Mutex::new(redis),
         };
         until("the gate", || async { rig.partition.lease().gate_closed_for().is_none() }).await;
         rig
+    }
+
+    /// Kills the queue's server.
+    pub fn kill_queue(&self) {
+        self.redis.lock().unwrap().kill();
+    }
+
+    /// Starts it again, with what its disk has.
+    pub fn start_queue(&self) {
+        let mut redis = self.redis.lock().unwrap();
+        redis.child = Redis::spawn(redis.port, &redis.dir);
+    }
+
+    /// Stops the queue's server, or lets it go on: `STOP`, `CONT`.
+    pub fn signal_queue(&self, signal: &str) {
+        let pid = self.redis.lock().unwrap().child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
     /// Takes a message in, as intake does: claimed at once where there is room.

@@ -236,6 +236,41 @@ async fn broken_starttls_falls_back_to_clear_in_the_same_attempt_unless_the_poli
     assert_eq!(far.messages().len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_cannot_be_looked_up_is_deferred_and_its_lane_waits() {
+    // Nobody answers at the nameserver's port.
+    let rig = Rig::start(Route::Mx).await;
+    let id = rig.send("", &["b@far.example"], TEXT).await;
+    let outcomes = rig.outcomes(&id).await;
+    assert_eq!((outcomes[0].kind, outcomes[0].stage), (OutcomeKind::Deferred, Stage::Dns));
+    until("suspended", || async { rig.dispatcher.reserve(&lane("b@far.example")).is_none() }).await;
+    assert!(rig.inspect(&id).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_not_sent_in_clear() {
+    let far = FarSide::start(|step, _| match step {
+        Step::Command(line) if line.starts_with("EHLO") => {
+            Act::Say("250-far.example\r\n250 AUTH PLAIN LOGIN".to_owned())
+        }
+        Step::Command(_) | Step::Greeting | Step::Dot => Act::Usual,
+    })
+    .await;
+    let mut route = to(&[&far]);
+    if let Route::Smarthost(smarthost) = &mut route {
+        smarthost.credentials = Some(postrider_core::config::Credentials {
+            username: "ann".into(),
+            password: postrider_core::config::Secret::new("canary".into()),
+        });
+    }
+    let rig = Rig::start(route).await;
+    let id = rig.send("", &["b@far.example"], TEXT).await;
+    let outcomes = rig.outcomes(&id).await;
+    assert_eq!((outcomes[0].kind, outcomes[0].stage), (OutcomeKind::Deferred, Stage::Auth));
+    assert!(outcomes[0].explanation.as_str().contains("not sent in clear"), "{outcomes:?}");
+    assert!(!far.seen(|seen| seen.commands.iter().any(|line| line.starts_with("AUTH"))));
+}
+
 fn rule(name: &str, domain: &str, route: Route) -> postrider_core::config::Rule {
     postrider_core::config::Rule {
         name: postrider_core::config::RuleName::new("mail", "mail", name),

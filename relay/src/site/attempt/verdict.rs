@@ -64,7 +64,9 @@ fn of_failure(failure: client::Failure) -> Cause {
             Cause::Tls(TlsFailure::Handshake(FarText::new("clear text stood behind the 220 to STARTTLS")))
         }
         F::AuthNotOffered => Cause::NoAuthMechanism,
-        F::AuthInClear => Cause::Tls(TlsFailure::NotOffered),
+        F::AuthInClear => Cause::Ours(FarText::new(
+            "there is no TLS with the far side, and a password is not sent in clear text",
+        )),
         F::TooLarge(limit) => Cause::Lacks(Lack::Size { limit }),
         F::EightBitNotOffered => Cause::Lacks(Lack::EightBitMime),
         F::Utf8NotOffered => Cause::Lacks(Lack::SmtpUtf8),

@@ -1,0 +1,111 @@
+//! The way to a connection of a host: connect, greet, encrypt, fall back to clear text where the policy lets it.
+//! **Owns:** the one fall-back. **Never:** chooses the policy (core::tls_policy), or the host.
+
+use std::{net::SocketAddr, time::Instant as Clocked};
+
+use postrider_core::{
+    outcome::{self, Cause, Context, Failure, Next, Ruling},
+    tls_policy::{self, Intent, TlsMode},
+};
+use postrider_mail::{FarText, Stage};
+
+use super::{Run, verdict};
+use crate::{
+    client::{Connection, Door, OpenError},
+    site::Stop,
+    tls::connect::Trust,
+};
+
+impl Run<'_> {
+    /// Opens a connection. Who can't is charged with the failure.
+    pub(super) async fn open(&mut self, stop: &Stop, address: SocketAddr) -> Option<Connection> {
+        let host = &stop.host.name;
+        (self.trace.host, self.trace.address, self.trace.tls) = (Some(host.clone()), Some(address), None);
+        if let Some(failure) = self.unwanted(address) {
+            self.charge_all(failure, host);
+            return None;
+        }
+        let began = Clocked::now();
+        let mut is_clear = self.goes_clear(stop, address);
+        let mut fell_back = false;
+        let opened = loop {
+            let door = self.door(stop, address, is_clear);
+            let opening = Connection::open(&door, &self.shared.connectors, &self.shared.clock);
+            let opened = tokio::select! {
+                biased;
+                () = self.fence.over.wait() => return None,
+                opened = tokio::time::timeout_at(self.fence.until, opening) => opened.ok()?,
+            };
+            let error = match opened {
+                Ok(connection) => break connection,
+                Err(error) => error,
+            };
+            let is_silent =
+                matches!(&error, OpenError::NoConnection(why) if why.kind() == std::io::ErrorKind::TimedOut);
+            let ruling = outcome::judge(verdict::of_open(error), &self.context(stop, 0));
+            if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && !is_clear {
+                let now = self.shared.clock.now();
+                self.shared.health.remember_broken_tls(host, address.ip(), now);
+                (is_clear, fell_back) = (true, true);
+                continue;
+            }
+            self.trace.connected += began.elapsed();
+            self.shared.health.failed(address, is_silent);
+            // Nothing is left to fall back to.
+            let next = if charges_nobody(ruling.next) { Next::NextHost } else { ruling.next };
+            self.charge(&self.tally.pending(), &Ruling { next, ..ruling }, host);
+            return None;
+        };
+        self.trace.connected += began.elapsed();
+        self.shared.health.works(address);
+        let tls = if fell_back { "cleared" } else { opened.tls() };
+        self.shared.metrics.connections_out.with_label_values(&[tls]).inc();
+        Some(opened)
+    }
+
+    /// Why an address isn't even knocked at.
+    fn unwanted(&self, address: SocketAddr) -> Option<Failure> {
+        let why = if !self.order.may_go_to(address) {
+            "the address is in a network that mail may not go to"
+        } else if self.shared.health.is_spared(address) {
+            "the host did not answer a moment ago and is not asked again so soon"
+        } else {
+            return None;
+        };
+        Some(Failure { stage: Stage::Connect, cause: Cause::NoConnection(FarText::new(why)) })
+    }
+
+    fn goes_clear(&self, stop: &Stop, address: SocketAddr) -> bool {
+        let health = &self.shared.health;
+        let is_broken = health.has_broken_tls(&stop.host.name, address.ip(), self.shared.clock.now());
+        !stop.is_implicit_tls && tls_policy::intent(self.site.tls, is_broken) == Intent::Never
+    }
+
+    fn door(&self, stop: &Stop, address: SocketAddr, is_clear: bool) -> Door {
+        Door {
+            host: stop.host.name.clone(),
+            address,
+            source: None,
+            settings: if is_clear { self.site.clear.clone() } else { self.site.settings.clone() },
+            trust: if self.site.tls == TlsMode::Verify { Trust::Verified } else { Trust::Anyone },
+            is_implicit_tls: stop.is_implicit_tls,
+        }
+    }
+
+    /// A port where TLS begins with the connection has no clear text to fall back to.
+    fn context(&self, stop: &Stop, accepted: u32) -> Context {
+        let tls = if stop.is_implicit_tls && self.site.tls != TlsMode::Verify {
+            TlsMode::Require
+        } else {
+            self.site.tls
+        };
+        Context { tls, may_helo: false, accepted }
+    }
+}
+
+const fn charges_nobody(next: Next) -> bool {
+    match next {
+        Next::Helo | Next::GoOnInClear | Next::ReconnectInClear => true,
+        Next::Stop | Next::NextHost | Next::Again => false,
+    }
+}
