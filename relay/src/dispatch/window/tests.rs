@@ -1,3 +1,5 @@
+//! Tests of the window: shares, suspension, what is remembered. **Owns:** nothing. **Never:** a queue.
+
 use postrider_mail::{Class, Domain};
 use postrider_queue::RouteName;
 

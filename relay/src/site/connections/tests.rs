@@ -1,3 +1,5 @@
+//! Tests of the pool: reuse, the limit, waiting, closing. **Owns:** nothing. **Never:** a socket.
+
 use super::*;
 
 const LIFETIME: Duration = Duration::from_secs(300);

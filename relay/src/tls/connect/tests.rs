@@ -1,3 +1,5 @@
+//! Tests of handshakes, against a server with a certificate of its own. **Owns:** nothing. **Never:** another host.
+
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::net::TcpListener;
