@@ -74,6 +74,8 @@ struct Inner {
     settings: Arc<Settings>,
     turn: AtomicUsize,
     remembered: watch::Sender<BTreeMap<PartitionName, Remembered>>,
+    /// When a shard last became usable, or stopped being so.
+    changed: Mutex<Option<Mono>>,
 }
 
 /// What all shards share.
@@ -140,7 +142,7 @@ impl Shards {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let remembered = watch::Sender::new(options.remembered);
-        Ok(Self(Arc::new(Inner { shards, settings, turn: AtomicUsize::new(0), remembered })))
+        Ok(Self(Arc::new(Inner { shards, settings, turn: AtomicUsize::new(0), remembered, changed: Mutex::default() })))
     }
 
     /// All partitions, usable or not.
@@ -149,9 +151,10 @@ impl Shards {
     }
 
     /// A partition by its name, as a queue ID has it.
-    pub fn get(&self, name: &PartitionName) -> Option<Partition> {
+    pub fn partition(&self, name: &PartitionName) -> Option<Partition> {
         self.shard(name).map(|shard| shard.partition.clone())
     }
+
 
     /// The partition for the next new message. Never waits.
     ///
@@ -206,6 +209,15 @@ impl Shards {
         self.0.shards.iter().any(|shard| lock(&shard.known.standing).keeps_promise())
     }
 
+    /// What keeps the queue from taking mail in: a line for each problem, with what was found, what was expected and what to do.
+    /// Empty if one partition at least keeps the promise behind a 250.
+    pub fn not_ready(&self) -> Vec<String> {
+        if self.is_ready() {
+            return Vec::new();
+        }
+        self.status().iter().flat_map(|shard| shard.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
     /// What is remembered of each shard, whenever it changed. The shell writes it to a file of its own and gives it back in
     /// [`ShardsOptions::remembered`].
     pub fn watch_remembered(&self) -> watch::Receiver<BTreeMap<PartitionName, Remembered>> {
@@ -218,6 +230,17 @@ impl Shards {
             self.look().await;
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The partitions that are what they should be.
+    pub(crate) fn usable(&self) -> Vec<Partition> {
+        let usable = self.0.shards.iter().filter(|shard| lock(&shard.known.standing).keeps_promise());
+        usable.map(|shard| shard.partition.clone()).collect()
+    }
+
+    /// For how long these are the usable ones.
+    pub(crate) fn changed_for(&self) -> Duration {
+        lock(&self.0.changed).map_or(Duration::MAX, |changed| self.0.settings.clock.now().since(changed))
     }
 
     fn shard(&self, name: &PartitionName) -> Option<&Shard> {

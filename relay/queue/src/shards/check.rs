@@ -136,7 +136,10 @@ impl Shards {
                 Ok(record) => shard.judge(record, &self.0.settings, all_asked).await,
                 Err(why) => Err(why),
             };
-            shard.stands(standing.unwrap_or_else(|why| Standing::Away { reason: why.to_string().into() }));
+            let standing = standing.unwrap_or_else(|why| Standing::Away { reason: why.to_string().into() });
+            if shard.stands(standing) {
+                *lock(&self.0.changed) = Some(self.0.settings.clock.now());
+            }
         }))
         .await;
         self.remember().await;
@@ -226,17 +229,19 @@ impl Shard {
     }
 
     /// Notes where the shard stands. One that can't keep the promise any longer takes nothing more over the connections that it
-    /// still has either: the next ones are checked.
-    fn stands(&self, standing: Standing) {
-        let may_stay = standing.keeps_promise();
+    /// still has either: the next ones are checked. Returns whether it became usable, or stopped being so.
+    fn stands(&self, standing: Standing) -> bool {
+        let is_usable = standing.keeps_promise();
         let before = std::mem::replace(&mut *lock(&self.known.standing), standing);
-        if before.keeps_promise() && !may_stay {
+        if before.keeps_promise() && !is_usable {
             self.partition.connections().reconnect(Purpose::Enqueue);
         }
+        // The first look of a new process moves no limit.
+        before != Standing::Unasked && before.keeps_promise() != is_usable
     }
 }
 
-/// The other shards' figures are kept here; what this one has is worth nothing once it is lost.
+/// The other shards' totals are kept here; what this one has is worth nothing once it is lost.
 async fn write_at(at: &Shard, changed: &[(&PartitionName, &Remembered)]) {
     if !lock(&at.known.standing).keeps_promise() {
         return;

@@ -1,0 +1,135 @@
+//! Rates that hold for a whole fleet: GCRA, tokens taken in batches.
+//! **Owns:** grant.lua, the choice of the shard that keeps a limit. **Never:** which mail has which limit.
+//! Grants are atomic, so the limit and its burst are never exceeded. While a limit moves to another shard nothing is granted for a
+//! second: what was granted there is spent by then. Asked only where a limit is set.
+
+use std::time::Duration;
+
+use postrider_mail::PartitionName;
+use redis::FromRedisValue;
+
+use crate::{
+    connection::Purpose,
+    error::Unavailable,
+    keys::FleetName,
+    partition::Partition,
+    script::{Flags, Script},
+    shards::Shards,
+};
+
+static GRANT: Script = Script::new("grant", Flags::AllowOom, &[include_str!("scripts/grant.lua")]);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
+/// Tokens not used for as long are to be thrown away.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(1);
+
+/// A rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// So many …
+    pub tokens: u32,
+    /// … in this time; …
+    pub per: Duration,
+    /// … and so many at once.
+    pub burst: u32,
+}
+
+/// What was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// Tokens, to be used within [`TOKEN_LIFE`].
+    pub tokens: u32,
+    /// If there were none: when to ask again.
+    pub again_after: Duration,
+}
+
+impl Rate {
+    /// How long one token takes. At least a microsecond: a rate above a million a second is none.
+    pub fn per_token(&self) -> Duration {
+        (self.per / self.tokens.max(1)).max(Duration::from_micros(1))
+    }
+
+    /// A batch for one of `pods`: a quarter of a second's share, one at least.
+    pub fn batch(&self, pods: u32) -> u32 {
+        let share = 0.25 / self.per_token().as_secs_f64() / f64::from(pods.max(1));
+        (share as u32).clamp(1, self.burst.max(1))
+    }
+}
+
+impl Shards {
+    /// Takes up to `want` tokens of the limit named `key`.
+    ///
+    /// # Errors
+    /// If the shard that keeps it gave no answer, or none is usable: then nothing is granted.
+    pub async fn grant(&self, fleet: &FleetName, key: &str, rate: &Rate, want: u32) -> Result<Granted, Unavailable> {
+        let at = self.keeper(key)?;
+        let name = format!("postrider:limit:{{{}/{key}}}", fleet.as_str());
+        let args = [rate.per_token().as_micros().to_string(), rate.burst.max(1).to_string(), want.to_string()];
+        let args = args.each_ref().map(|arg| arg.as_bytes());
+        let answer = at.connections().run(Purpose::Delivery, &GRANT, &[&name], &args, LIMIT).await?;
+        let (tokens, wait): (u32, u64) = read(answer)?;
+        Ok(Granted { tokens, again_after: Duration::from_micros(wait) })
+    }
+
+    /// The usable shard that keeps what is named `key`: the one with the highest hash of both names, so that most names stay where
+    /// they are when a shard comes or goes.
+    pub(crate) fn keeper(&self, key: &str) -> Result<Partition, Unavailable> {
+        if self.changed_for() < TOKEN_LIFE {
+            return Err(refused("the set of usable shards just changed; limits wait for a second"));
+        }
+        let usable = self.usable();
+        let best = usable.into_iter().max_by_key(|partition| weight(key, partition.name()));
+        best.ok_or_else(|| refused("no shard is usable"))
+    }
+}
+
+pub(crate) fn read<A: FromRedisValue, B: FromRedisValue>(answer: redis::Value) -> Result<(A, B), Unavailable> {
+    FromRedisValue::from_redis_value(answer).map_err(|error| Unavailable::unreadable(error, "two numbers"))
+}
+
+fn refused(reason: &str) -> Unavailable {
+    Unavailable::Refused { reason: reason.into() }
+}
+
+/// FNV-1a with a final mix: every version of every relay must compute the same.
+fn weight(key: &str, partition: &PartitionName) -> u64 {
+    let bytes = key.bytes().chain([0]).chain(partition.as_str().bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    mixed ^ (mixed >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Vec<PartitionName> {
+        ["a", "b", "c"].map(|name| PartitionName::parse(name).expect("a name")).to_vec()
+    }
+
+    fn keeper<'a>(key: &str, among: &'a [PartitionName]) -> &'a PartitionName {
+        among.iter().max_by_key(|name| weight(key, name)).expect("there are some")
+    }
+
+    #[test]
+    fn limits_spread_over_the_shards_and_stay_when_another_goes() {
+        let (all, two) = (names(), &names()[..2]);
+        let keys: Vec<String> = (0..3_000).map(|n| format!("site-{n}.example")).collect();
+        for name in &all {
+            let share = keys.iter().filter(|key| keeper(key, &all) == name).count();
+            assert!((800..1_200).contains(&share), "{name}: {share}");
+        }
+        for key in keys.iter().filter(|key| keeper(key, &all).as_str() != "c") {
+            assert_eq!(keeper(key, &all), keeper(key, two));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_a_quarter_of_a_second_s_share() {
+        let rate = |tokens, burst| Rate { tokens, per: Duration::from_secs(1), burst };
+        assert_eq!(rate(1_000, 1_000).batch(2), 125);
+        assert_eq!(rate(2, 10).batch(2), 1);
+        assert_eq!(rate(1_000, 5).batch(1), 5);
+    }
+}
