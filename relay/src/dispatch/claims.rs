@@ -20,15 +20,13 @@ use crate::config::ConfigSource;
 /// Claims in one call.
 const BATCH: usize = 64;
 /// Of one lane in one call: enough to keep a site busy until the next call, few enough to be fair.
-const PER_LANE: u32 = 16;
+const PER_LANE: u32 = 32;
 /// How often the queue is asked while it has work: mail that others enqueue wakes nobody here.
 const BUSY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
 /// How often it is asked while it has none.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it is busy after work was last found.
 const BUSY_FOR: Duration = Duration::from_secs(10);
-/// How long a claim stays away whose lane has its share, or is on probe.
-const CROWDED_WAIT: Duration = Duration::from_secs(2);
 /// How far our clock and the queue's may be apart for expiry to be believed.
 const SKEW_MAX: Duration = Duration::from_secs(300);
 /// How long expired mail stays away while the clocks disagree.
@@ -97,6 +95,7 @@ impl ClaimLoop {
 
     async fn start(&self, batch: ClaimedBatch, request: &ClaimRequest, pace: &mut Pace) -> Duration {
         let is_full = batch.claimed.len() >= request.max as usize;
+        let is_more_due = is_full || batch.next.is_some_and(|next| next <= batch.now);
         let (next, now) = (batch.next, batch.now);
         for delivery in batch.unreadable {
             tracing::warn!(%delivery, "a delivery can't be read by this version; it waits for a minute for one that can");
@@ -112,9 +111,11 @@ impl ClaimLoop {
                 Err(wait) => back.push((claimed, wait)),
             }
         }
+        // What had to be given back would only be claimed and given back again.
+        let goes_on = is_more_due && started > 0 && back.is_empty();
         self.give_back(back).await;
         pace.found(started);
-        if is_full && started > 0 { Duration::ZERO } else { pace.until(next, now) }
+        if goes_on { Duration::ZERO } else { pace.until(next, now) }
     }
 
     fn admit(&self, claimed: &Claimed) -> Result<Slot, Duration> {
@@ -130,7 +131,7 @@ impl ClaimLoop {
                 Err(SKEW_WAIT)
             }
             Some(Ending::Expired | Ending::Bounce(_)) => Ok(window.admit_expired(lane)),
-            None => window.admit(lane).ok_or_else(|| window.suspended_for(lane).unwrap_or(CROWDED_WAIT)),
+            None => window.admit(lane).ok_or_else(|| window.wait_of(lane)),
         }
     }
 

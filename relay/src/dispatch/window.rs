@@ -24,6 +24,10 @@ const LANE_FLOOR: usize = 8;
 const PROVEN_SHARE: usize = 4;
 /// How long a delivery proves a lane.
 const PROVEN_FOR: Duration = Duration::from_secs(60);
+/// How long mail stays away whose lane has its share: about as long as a busy site needs for it.
+const SHARE_WAIT: Duration = Duration::from_millis(250);
+/// How long mail stays away whose lane is on probe.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Lanes remembered without anything at work; the oldest knowledge goes first when there are more.
 const REMEMBERED_LANES: usize = 20_000;
 
@@ -158,6 +162,12 @@ impl Window {
     pub fn suspended_for(&self, lane: &Lane) -> Option<Duration> {
         let until = self.lock().lanes.get(lane)?.suspended_until?;
         Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// How long a delivery of the lane had better stay away that wasn't admitted.
+    pub fn wait_of(&self, lane: &Lane) -> Duration {
+        let is_on_probe = self.lock().lanes.get(lane).is_some_and(|known| known.is_on_probe);
+        self.suspended_for(lane).unwrap_or(if is_on_probe { PROBE_WAIT } else { SHARE_WAIT })
     }
 
     /// All lanes may be tried again: another config says where mail goes.
