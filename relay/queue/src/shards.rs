@@ -151,7 +151,7 @@ impl Shards {
     }
 
     /// A partition by its name, as a queue ID has it.
-    pub fn partition(&self, name: &PartitionName) -> Option<Partition> {
+    pub fn get(&self, name: &PartitionName) -> Option<Partition> {
         self.shard(name).map(|shard| shard.partition.clone())
     }
 
@@ -289,5 +289,3 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A partition that lets a command wait for longer gets no new mail while another doesn't.
 const STALLED: Duration = Duration::from_millis(250);
 
-#[cfg(test)]
-mod tests;

@@ -55,7 +55,7 @@ impl Post<'_> {
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
-            while self.job.pulse.is_fresh() && self.beat().await.is_err() {
+            while self.job.pulse.is_beating() && self.beat().await.is_err() {
                 self.disturbed();
                 tokio::time::sleep(RETRY_EVERY).await;
             }

@@ -36,7 +36,8 @@ impl Pulse {
         }
     }
 
-    pub(super) fn is_fresh(&self) -> bool {
+    /// Whether it ticked lately: only then beats go out.
+    pub fn is_beating(&self) -> bool {
         now_millis().saturating_sub(self.0.load(Ordering::Relaxed)) < FRESH_MILLIS
     }
 }

@@ -1,5 +1,5 @@
 //! One way to put a command to a server, over a connection that serves nobody yet or over the partition's own.
-//! **Owns:** [`Ask`]. **Never:** decides what an answer means.
+//! **Owns:** [`Ask`]. **Never:** decides what an answer means, or puts what may not be put twice.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long a check waits for one answer.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(3);
 
 /// Puts commands to a server.
 #[derive(Clone)]
@@ -26,10 +26,17 @@ impl Ask<'_> {
     /// The answer to one command.
     ///
     /// # Errors
-    /// If none came in 5 s, or it is an error.
+    /// If none came in 3 s, or it is an error.
     pub async fn ask(&mut self, command: &Cmd) -> Result<Value, Unavailable> {
         match self {
-            Self::Through(connections) => connections.command(Purpose::Admin, command, LIMIT).await,
+            Self::Through(connections) => match connections.command(Purpose::Admin, command, LIMIT).await {
+                // The connections may have been dead for long. All that is asked here may be asked twice.
+                Err(Unavailable::Unanswered { .. }) => {
+                    connections.reconnect(Purpose::Admin);
+                    connections.command(Purpose::Admin, command, LIMIT).await
+                }
+                answer => answer,
+            },
             Self::Raw(connection) => {
                 let answer = tokio::time::timeout(LIMIT, connection.send_packed_command(command)).await;
                 match answer {

@@ -57,7 +57,7 @@ const TIGHT_PERCENT: u64 = 85;
 impl Memory {
     /// Whether new mail is refused. Without a limit of its own the server can't say.
     pub const fn is_tight(self) -> bool {
-        self.limit > 0 && self.used / 100 >= self.limit / 100 * TIGHT_PERCENT / 100
+        self.limit > 0 && self.used as u128 * 100 >= self.limit as u128 * TIGHT_PERCENT as u128
     }
 
     /// In percent of the limit, if there is one.

@@ -35,7 +35,7 @@ pub async fn clear_torn_tail(ask: &mut Ask<'_>, keys: &Keys, facts: &Facts) -> R
         if is_ours && !rewrite.is_running && rewrite.last_ok {
             return ask.read(redis::cmd("HSET").arg(&server).arg("cleared").arg(&*facts.run_id)).await;
         }
-        if !rewrite.is_running && take_lock(ask, keys).await? {
+        if !rewrite.is_running && take_lock(ask, keys, &facts.run_id).await? {
             start(ask, &server, &facts.run_id).await?;
         }
         tokio::time::sleep(POLL).await;
@@ -49,9 +49,10 @@ pub async fn clear_torn_tail(ask: &mut Ask<'_>, keys: &Keys, facts: &Facts) -> R
     })
 }
 
-async fn take_lock(ask: &mut Ask<'_>, keys: &Keys) -> Result<bool, Unavailable> {
+/// The lock is of this life of the server alone: one of the life before is in its file too.
+async fn take_lock(ask: &mut Ask<'_>, keys: &Keys, run_id: &str) -> Result<bool, Unavailable> {
     let mut lock = redis::cmd("SET");
-    lock.arg(keys.named("rewrite-lock")).arg(1).arg("NX").arg("PX").arg(LOCK.as_millis() as u64);
+    lock.arg(keys.named(&format!("rewrite-lock:{run_id}"))).arg(1).arg("NX").arg("PX").arg(LOCK.as_millis() as u64);
     ask.read::<Option<String>>(&lock).await.map(|taken| taken.is_some())
 }
 

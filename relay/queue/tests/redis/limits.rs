@@ -1,0 +1,56 @@
+//! Rates and slots that hold for a fleet.
+
+use std::time::Duration;
+
+use postrider_queue::{Partition, incarnation::Incarnation, limit::Rate};
+
+use crate::{server::Server, world};
+
+async fn register(partition: &Partition) -> Incarnation {
+    let incarnation = Incarnation::random();
+    partition.register(incarnation).await.expect("an answer");
+    partition.lease().registered(incarnation, partition.lease().clock().now());
+    incarnation
+}
+
+#[tokio::test]
+async fn two_pods_together_get_no_more_than_the_rate_and_its_burst() {
+    let server = Server::start().await;
+    let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
+    let rate = Rate { tokens: 20, per: Duration::from_secs(1), burst: 5 };
+    let started = std::time::Instant::now();
+    let (mut granted, mut asked) = (0, 0);
+    while started.elapsed() < Duration::from_millis(1_500) {
+        let answer = pods[asked % 2].grant(&world::fleet(), "far.example", &rate, 3).await.expect("an answer");
+        asked += 1;
+        granted += answer.tokens;
+        if answer.tokens == 0 {
+            assert!(answer.again_after <= rate.per_token(), "{answer:?}");
+            tokio::time::sleep(answer.again_after).await;
+        }
+    }
+    let most = 5.0 + started.elapsed().as_secs_f64() * 20.0 + 1.0;
+    assert!(f64::from(granted) <= most, "{granted} of {most}");
+    assert!(granted >= 25, "{granted}: the rate is used, not only kept");
+}
+
+#[tokio::test]
+async fn slots_are_shared_and_those_of_the_dead_are_free() {
+    let server = Server::start().await;
+    let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
+    let dying = register(&pods[0].choose().expect("a partition")).await;
+    let survivor = pods[1].choose().expect("a partition");
+    register(&survivor).await;
+    let take = async |pod: usize, want| pods[pod].take_slots(&world::fleet(), "site", want, 5).await.expect("an answer");
+    let first = take(0, 4).await;
+    assert_eq!(first.count, 4);
+    assert_eq!(take(1, 4).await.count, 1, "one is left");
+    assert_eq!(take(1, 1).await.count, 0, "the fleet has them all");
+    // The first pod dies; somebody reaps it.
+    survivor.reap(dying, 1).await.expect("an answer");
+    survivor.leave(dying).await.expect("an answer");
+    let freed = take(1, 9).await;
+    assert_eq!(freed.count, 4);
+    pods[1].give_slots(freed).await.expect("an answer");
+    assert_eq!(take(1, 9).await.count, 4);
+}

@@ -1,0 +1,8 @@
+//! The queue on real servers: what is told apart before mail is taken in, and every operation against the plain model.
+
+mod epoch;
+mod limits;
+mod preflight;
+mod server;
+mod shards;
+mod world;

@@ -1,0 +1,97 @@
+//! A real server of a test's own: a free port, a folder, an end.
+//! **Owns:** its process. **Never:** another's.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use redis::Client;
+
+/// The settings that keep the promise.
+pub(crate) const DURABLE: [(&str, &str); 3] =
+    [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
+
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    settings: Vec<(String, String)>,
+    process: Option<Child>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With these settings instead of, or on top of, the durable ones.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a port").port();
+        drop(listener);
+        let folder = std::env::temp_dir().join(format!("postrider-queue-{port}-{:08x}", rand::random::<u32>()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let kept = DURABLE.iter().filter(|(name, _)| settings.iter().all(|(other, _)| other != name));
+        let settings = kept.chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut server = Self { folder, port, settings, process: None };
+        server.restart().await;
+        server
+    }
+
+    /// Kills it with signal 9 if it runs, and starts it again on its folder.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.arg("--dir").arg(&self.folder);
+        for (name, value) in &self.settings {
+            command.arg(format!("--{name}")).args(value.split(' '));
+        }
+        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed"));
+        for _ in 0..500 {
+            if let Ok(mut connection) = self.client().get_multiplexed_async_connection().await
+                && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("redis-server on port {} did not answer in 10 s", self.port);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it is ours");
+            process.wait().expect("it ends");
+        }
+    }
+
+    /// Its volume is lost.
+    pub(crate) fn wipe(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(&self.folder).expect("it is ours");
+        std::fs::create_dir_all(&self.folder).expect("a folder");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::open(self.url()).expect("a URL")
+    }
+
+    pub(crate) async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut connection = self.client().get_multiplexed_async_connection().await.expect("it runs");
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.expect("an answer")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

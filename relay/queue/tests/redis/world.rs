@@ -1,0 +1,122 @@
+//! What tests build again and again: shards over servers, a message.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use postrider_mail::{Class, Domain, Due, Envelope, Mailbox, Mono, PartitionName, Recipient, ReversePath};
+use postrider_queue::{
+    Body, Durability, Enqueued, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
+    connection::Target,
+    enqueue::EnqueueError,
+    incarnation::Clock,
+    keys::FleetName,
+    preflight::Topology,
+    shards::{Remembered, ShardOptions, Shards, ShardsOptions, Standing},
+};
+
+use crate::server::Server;
+
+pub(crate) fn name(text: &str) -> PartitionName {
+    PartitionName::parse(text).expect("a name")
+}
+
+pub(crate) fn fleet() -> FleetName {
+    FleetName::parse("mail/outbound").expect("a name")
+}
+
+pub(crate) fn clock() -> Clock {
+    let start = Instant::now();
+    Clock::new(move || Mono::from_start(start.elapsed()))
+}
+
+/// Shards named a, b, c, … over these servers, as a pod that starts now sees them.
+pub(crate) fn options(servers: &[&Server]) -> ShardsOptions {
+    let shards = servers.iter().zip('a'..).map(|(server, letter)| ShardOptions {
+        name: name(&letter.to_string()),
+        target: Target { url: server.url(), ca: None },
+        uuid: None,
+    });
+    ShardsOptions {
+        fleet: fleet(),
+        relay_uid: None,
+        shards: shards.collect(),
+        durability: Durability::Synced,
+        topology: Topology::Standalone,
+        remembered: BTreeMap::new(),
+        clock: clock(),
+    }
+}
+
+pub(crate) async fn open(servers: &[&Server]) -> Shards {
+    let shards = Shards::new(options(servers)).expect("options");
+    shards.look().await;
+    shards
+}
+
+pub(crate) fn standing(shards: &Shards, of: &str) -> Standing {
+    let status = shards.status().into_iter().find(|shard| shard.name == name(of));
+    status.expect("a shard of that name").standing
+}
+
+pub(crate) fn told(shards: &Shards, of: &str) -> String {
+    let status = shards.status().into_iter().find(|shard| shard.name == name(of));
+    status.expect("a shard of that name").to_string()
+}
+
+pub(crate) fn remembered(shards: &Shards) -> BTreeMap<PartitionName, Remembered> {
+    shards.watch_remembered().borrow().clone()
+}
+
+pub(crate) fn lane(domain: &str) -> Lane {
+    Lane { class: Class::Normal, domain: Domain::parse(domain).expect("a domain"), route: RouteName::default_route() }
+}
+
+/// Takes a small message to one recipient in, due now.
+pub(crate) async fn enqueue(partition: &Partition) -> Result<Enqueued, EnqueueError> {
+    let id = partition.new_id();
+    let mut body = partition.body_writer(&id);
+    body.write(b"Subject: test\r\n\r\nhello\r\n").await.expect("room");
+    let to: Mailbox = "user@far.example".parse().expect("a mailbox");
+    let message = NewMessage {
+        envelope: Envelope {
+            sender: ReversePath::Mailbox("app@near.example".parse().expect("a mailbox")),
+            recipients: vec![Recipient::new(to)],
+            body: Default::default(),
+            smtputf8: false,
+            return_content: None,
+            envelope_id: None,
+        },
+        received: received(),
+        body: body.finish(),
+        deliveries: vec![NewDelivery {
+            lane: lane("far.example"),
+            recipients: vec![0],
+            expires_in: Duration::from_secs(3_600),
+            start: Start::After(Duration::ZERO),
+        }],
+    };
+    partition.enqueue(message, Duration::from_secs(5)).await
+}
+
+pub(crate) fn received() -> Received {
+    Received {
+        listener: "smtp".into(),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        helo: "client.example".into(),
+        user: None,
+        tls: false,
+        at: Due::from_unix_millis(0),
+        size: 24,
+        has_8bit_body: false,
+        has_8bit_header: false,
+    }
+}
+
+/// A body of one chunk.
+pub(crate) fn body(text: &'static str) -> Body {
+    Body::from_chunks(vec![Bytes::from_static(text.as_bytes())])
+}
