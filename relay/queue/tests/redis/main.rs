@@ -2,6 +2,7 @@
 
 mod epoch;
 mod limits;
+mod model;
 mod preflight;
 mod server;
 mod shards;

@@ -75,6 +75,10 @@ impl Server {
         std::fs::create_dir_all(&self.folder).expect("a folder");
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }

@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use postrider_mail::{Class, Domain, Due, Envelope, Mailbox, Mono, PartitionName, Recipient, ReversePath};
 use postrider_queue::{
-    Body, Durability, Enqueued, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
+    Durability, Enqueued, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
     connection::Target,
     enqueue::EnqueueError,
     incarnation::Clock,
@@ -114,9 +113,4 @@ pub(crate) fn received() -> Received {
         has_8bit_body: false,
         has_8bit_header: false,
     }
-}
-
-/// A body of one chunk.
-pub(crate) fn body(text: &'static str) -> Body {
-    Body::from_chunks(vec![Bytes::from_static(text.as_bytes())])
 }
