@@ -97,3 +97,6 @@ pub fn render(report: &Report<'_>) -> Option<Notice> {
     let to = report.envelope.sender.mailbox()?;
     Some(dsn::render(report, to))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,9 @@ use super::{Kind, Notice, Report, Reported, encode, options, text};
 /// The longest header shown of a message; cut at a line's end.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
+/// The longest value of a field: with its name, within a line's 998 bytes (RFC 5322 2.1.1).
+const MAX_FIELD_BYTES: usize = 900;
+
 pub(super) fn render(report: &Report<'_>, to: &Mailbox) -> Notice {
     // The far side of an international sender takes UTF-8, or can't be written to at all; everybody else gets ASCII.
     let smtputf8 = !to.is_ascii();
@@ -114,13 +117,8 @@ fn recipient_fields(report: &Report<'_>, reported: &Reported<'_>, smtputf8: bool
     let mut fields = String::new();
     let mut field = |name: &str, value: &str| fields.push_str(&encode::folded(name, value));
     let clean = |text: &str| if smtputf8 { encode::printable(text) } else { encode::ascii(text) };
-    if let Some(original) = &reported.recipient.original {
-        let address = match (original.address.is_ascii(), smtputf8) {
-            (true, _) => encode::ascii(&original.address),
-            (false, true) => encode::printable(&original.address),
-            (false, false) => encode::unitext(&original.address),
-        };
-        field("Original-Recipient", &format!("{}; {address}", encode::ascii(&original.address_type)));
+    if let Some(original) = original_recipient(reported, smtputf8) {
+        field("Original-Recipient", &original);
     }
     field("Final-Recipient", &typed_address(&reported.recipient.mailbox, smtputf8));
     field("Action", action(report.kind));
@@ -136,6 +134,18 @@ fn recipient_fields(report: &Report<'_>, reported: &Reported<'_>, smtputf8: bool
         field("Will-Retry-Until", &encode::date(report.expires));
     }
     fields
+}
+
+/// ORCPT as it was given. One that spelling out makes too long for a line is left out: cut, it would name somebody else.
+fn original_recipient(reported: &Reported<'_>, smtputf8: bool) -> Option<String> {
+    let original = reported.recipient.original.as_ref()?;
+    let address = match (original.address.is_ascii(), smtputf8) {
+        (true, _) => encode::ascii(&original.address),
+        (false, true) => encode::printable(&original.address),
+        (false, false) => encode::unitext(&original.address),
+    };
+    let typed = format!("{}; {address}", encode::ascii(&original.address_type));
+    (typed.len() <= MAX_FIELD_BYTES).then_some(typed)
 }
 
 /// RFC 6533 3: an address that isn't ASCII has the type `utf-8`, and in an ASCII report its characters are spelt out.

@@ -26,19 +26,17 @@ pub(super) fn words(report: &Report<'_>) -> String {
 
 fn opening(report: &Report<'_>) -> String {
     match report.kind {
-        Kind::Bounce => "Your message could not be delivered to the recipients below, and will not be\r\n\
-                         tried again. What we know of it is attached.\r\n"
+        Kind::Bounce => "Your message could not be delivered to the recipients below, and will not\r\n\
+                         be tried again. What we know of it is attached.\r\n"
             .to_owned(),
         Kind::Delay => format!(
-            "Your message has not yet been delivered to the recipients below. You need not\r\n\
-             send it again: we go on trying until {}.\r\n",
+            "Your message has not yet been delivered to the recipients below. You need\r\n\
+             not send it again: we go on trying until {}.\r\n",
             encode::date(report.expires),
         ),
-        Kind::Success => {
-            "Your message was passed on for the recipients below. Their mail system sends no\r\n\
-                          reports, so you will not hear more from us.\r\n"
-                .to_owned()
-        }
+        Kind::Success => "Your message was passed on for the recipients below. Their mail system\r\n\
+                          sends no reports, so you will not hear more from us.\r\n"
+            .to_owned(),
     }
 }
 
@@ -110,9 +108,9 @@ fn sentence(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Lines of at most 76 characters where words allow it.
+/// Lines of at most 74 characters where words allow it.
 fn wrapped(text: &str, indent: &str) -> String {
-    const WIDTH: usize = 76;
+    const WIDTH: usize = 74;
     let mut lines = String::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
