@@ -16,6 +16,8 @@ pub struct Epoch {
     pub run_id: Box<str>,
     /// Messages ever accepted, as the partition counts them. Only a store that lost writes has fewer than it had.
     pub accepted: u64,
+    /// Messages that this process knew of before it asked: answers to enqueues on other connections come meanwhile.
+    pub known: u64,
     /// How long ago this `run_id` first served this partition, by the store's clock, as the first pod that came wrote it down; so
     /// that a pod that starts later neither waits in vain nor acts too soon.
     pub since: Duration,
@@ -46,15 +48,16 @@ pub struct EpochGate {
 impl EpochGate {
     /// Takes what a new connection found at `now`.
     pub fn observe(&mut self, epoch: &Epoch, now: Mono) -> EpochChange {
-        let missing = self.accepted_seen.saturating_sub(epoch.accepted);
+        let missing = epoch.known.saturating_sub(epoch.accepted);
         let is_new = self.run_id.as_ref() != Some(&epoch.run_id);
         let is_first = self.run_id.is_none();
         self.run_id = Some(epoch.run_id.clone());
-        self.accepted_seen = epoch.accepted;
         if missing > 0 {
+            self.accepted_seen = epoch.accepted;
             self.close(now.after(GATE));
             return EpochChange::WentBack { missing };
         }
+        self.saw_accepted(epoch.accepted);
         if !is_new {
             return EpochChange::Same;
         }
@@ -72,6 +75,11 @@ impl EpochGate {
     /// Notes a count of accepted messages that the store answered with.
     pub fn saw_accepted(&mut self, accepted: u64) {
         self.accepted_seen = self.accepted_seen.max(accepted);
+    }
+
+    /// The greatest count of accepted messages that the store answered with. Taken before a connection is asked for its own.
+    pub const fn accepted_seen(&self) -> u64 {
+        self.accepted_seen
     }
 
     /// How long the gate stays closed, if it is.

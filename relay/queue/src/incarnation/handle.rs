@@ -140,6 +140,11 @@ impl LeaseHandle {
         self.with(|lease| lease.saw_accepted(accepted));
     }
 
+    /// The greatest such count. A connection's check takes it before it asks for the store's.
+    pub fn accepted_seen(&self) -> u64 {
+        self.with(|lease| lease.accepted_seen())
+    }
+
     /// The clock that the lease runs by.
     pub const fn clock(&self) -> &Clock {
         &self.clock

@@ -133,6 +133,11 @@ impl Lease {
         self.gate.saw_accepted(accepted);
     }
 
+    /// The greatest such count.
+    pub const fn accepted_seen(&self) -> u64 {
+        self.gate.accepted_seen()
+    }
+
     /// How long nothing may be claimed, reaped or sent, if so.
     pub fn gate_closed_for(&self, now: Mono) -> Option<Duration> {
         self.gate.closed_for(now)

@@ -72,6 +72,7 @@ impl Checker {
             *lock(&self.known.standing) = Standing::Unsafe { findings };
             return Err(Unavailable::Refused { reason });
         }
+        let known = self.lease.accepted_seen();
         let record = store::record(&mut ask, &self.keys).await?;
         match self.known.identify(&record, &self.settings, false) {
             Identity::Known { .. } => {}
@@ -81,7 +82,7 @@ impl Checker {
                 return Err(Unavailable::Refused { reason });
             }
         }
-        let epoch = store::epoch(&mut ask, &self.keys, &facts.run_id, record.meta.accepted).await?;
+        let epoch = store::epoch(&mut ask, &self.keys, &facts.run_id, record.meta.accepted, known).await?;
         let _ = self.lease.observe_epoch(&epoch);
         if purpose == Purpose::Beat || self.settings.durability == Durability::Unchecked {
             return Ok(());

@@ -160,9 +160,10 @@ pub(super) async fn epoch(
     keys: &Keys,
     run_id: &str,
     accepted: u64,
+    known: u64,
 ) -> Result<Epoch, Unavailable> {
     let served: u64 = ask.read(&eval(&EPOCH, &[&keys.named("server")], &[run_id])).await?;
-    Ok(Epoch { run_id: run_id.into(), accepted, since: Duration::from_millis(served) })
+    Ok(Epoch { run_id: run_id.into(), accepted, known, since: Duration::from_millis(served) })
 }
 
 /// By its text, not its digest: these run once a connection, or for people.

@@ -23,7 +23,7 @@ async fn new_mail_goes_round_all_usable_shards() {
     assert_eq!(shards.choose_other(&["a", "b"].map(world::name)).map(drop), Err(NoPartition::Unusable));
     // Its mail was only waiting: it comes back as it was.
     c.restart().await;
-    shards.look().await;
+    world::look_until(&shards, "c", Standing::takes_mail).await;
     assert_eq!(chosen(&shards), "aabbcc");
 }
 
@@ -38,8 +38,7 @@ async fn a_wiped_shard_stays_out_and_says_how_many_were_there() {
     shards.look().await;
     b.wipe();
     b.restart().await;
-    shards.look().await;
-    let lost = world::standing(&shards, "b");
+    let lost = world::look_until(&shards, "b", |standing| standing.lost_deliveries().is_some()).await;
     assert_eq!(lost.lost_deliveries(), Some(7), "{lost:?}");
     assert!(world::told(&shards, "b").contains("7 deliveries were there when last seen"), "{}", world::told(&shards, "b"));
     assert!(shards.choose_other(&[world::name("a")]).is_err());
@@ -85,8 +84,7 @@ async fn an_empty_server_waits_until_every_other_shard_was_heard() {
     let shards = world::open(&[&a, &b]).await;
     assert_eq!(world::standing(&shards, "b"), Standing::Stranger(Identity::Undecided));
     a.restart().await;
-    shards.look().await;
-    assert!(world::standing(&shards, "b").keeps_promise(), "{}", world::told(&shards, "b"));
+    world::look_until(&shards, "b", Standing::keeps_promise).await;
 }
 
 #[tokio::test]

@@ -61,6 +61,19 @@ pub(crate) fn standing(shards: &Shards, of: &str) -> Standing {
     status.expect("a shard of that name").standing
 }
 
+/// Looks until a shard stands so: a connection that was refused is tried again only after a moment.
+pub(crate) async fn look_until(shards: &Shards, of: &str, stands: impl Fn(&Standing) -> bool) -> Standing {
+    for _ in 0..100 {
+        shards.look().await;
+        let standing = standing(shards, of);
+        if stands(&standing) {
+            return standing;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{}", told(shards, of));
+}
+
 pub(crate) fn told(shards: &Shards, of: &str) -> String {
     let status = shards.status().into_iter().find(|shard| shard.name == name(of));
     status.expect("a shard of that name").to_string()

@@ -5,7 +5,7 @@ fn at(millis: u64) -> Mono {
 }
 
 fn epoch(run_id: &str, accepted: u64, since_millis: u64) -> Epoch {
-    Epoch { run_id: run_id.into(), accepted, since: Duration::from_millis(since_millis) }
+    Epoch { run_id: run_id.into(), accepted, known: 0, since: Duration::from_millis(since_millis) }
 }
 
 #[test]
@@ -44,8 +44,22 @@ fn a_store_that_forgot_messages_says_how_many() {
     let mut gate = EpochGate::default();
     gate.observe(&epoch("a", 5, 60_000), at(0));
     gate.saw_accepted(12);
-    assert_eq!(gate.observe(&epoch("a", 10, 60_000), at(0)), EpochChange::WentBack { missing: 2 });
+    let asked = Epoch { known: gate.accepted_seen(), ..epoch("a", 10, 60_000) };
+    assert_eq!(gate.observe(&asked, at(0)), EpochChange::WentBack { missing: 2 });
     assert_eq!(gate.closed_for(at(0)), Some(GATE));
     // Told once: from here on the store's count is the one to compare with.
-    assert_eq!(gate.observe(&epoch("a", 10, 60_000), at(9_000)), EpochChange::Same);
+    let asked = Epoch { known: gate.accepted_seen(), ..asked };
+    assert_eq!(gate.observe(&asked, at(9_000)), EpochChange::Same);
+}
+
+#[test]
+fn mail_accepted_while_a_connection_is_checked_is_no_loss() {
+    let mut gate = EpochGate::default();
+    gate.observe(&epoch("a", 5, 60_000), at(0));
+    // The check reads 5; then 7 more are accepted over other connections; then the check is judged.
+    let asked = Epoch { known: gate.accepted_seen(), ..epoch("a", 5, 60_000) };
+    gate.saw_accepted(12);
+    assert_eq!(gate.observe(&asked, at(0)), EpochChange::Same);
+    assert_eq!(gate.closed_for(at(0)), None);
+    assert_eq!(gate.accepted_seen(), 12);
 }
