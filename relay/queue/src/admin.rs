@@ -2,13 +2,18 @@
 //! **Owns:** admin.lua, walks over the queue with a cursor. **Never:** touches a running attempt: of claimed deliveries the wish is
 //! recorded, and applied when they are settled or reaped.
 
+use postrider_mail::QueueId;
+
 use crate::{
+    answer::Fields,
+    connection::{CALL_LIMIT, Purpose},
     error::Unavailable,
+    hold,
     inspect::{Cursor, Filter},
     partition::Partition,
     record::DeliveryId,
+    script,
 };
-use postrider_mail::QueueId;
 
 /// What a person wants of deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +56,24 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn wish(&self, wish: &Wish, which: &[Which]) -> Result<Granted, Unavailable> {
-        let _ = (wish, which);
-        panic!("being written")
+        let (letter, reason) = match wish {
+            Wish::RetryNow => ("R", ""),
+            Wish::Hold(reason) => ("H", hold::cut(reason)),
+            Wish::ReleaseHeld => ("L", ""),
+            Wish::BounceNow(reason) => ("B", hold::cut(reason)),
+            Wish::Delete => ("X", ""),
+        };
+        let names = which.iter().take(MAX_WISHES).map(|which| match which {
+            Which::Message(id) => id.to_string(),
+            Which::Delivery(id) => id.to_string(),
+        });
+        let names: Vec<String> = names.collect();
+        let meta = self.keys().named("meta");
+        let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), letter.as_bytes(), reason.as_bytes()];
+        args.extend(names.iter().map(String::as_bytes));
+        let answer = self.connections().run(Purpose::Admin, &script::ADMIN, &[&meta], &args, CALL_LIMIT).await?;
+        let mut answer = Fields::of(answer)?;
+        Ok(Granted { done: answer.number()?, recorded: answer.number()?, passed_over: answer.number()? })
     }
 
     /// The same for all that a filter takes, a page of the queue per call: go on with the cursor until there is none.
@@ -65,7 +86,18 @@ impl Partition {
         filter: &Filter,
         cursor: Option<Cursor>,
     ) -> Result<(Granted, Option<Cursor>), Unavailable> {
-        let _ = (wish, filter, cursor);
-        panic!("being written")
+        let page = self.list(filter, cursor).await?;
+        let which: Vec<Which> = page.deliveries.into_iter().map(|seen| Which::Delivery(seen.delivery.id)).collect();
+        let mut granted = Granted::default();
+        for slice in which.chunks(MAX_WISHES) {
+            let more = self.wish(wish, slice).await?;
+            granted.done += more.done;
+            granted.recorded += more.recorded;
+            granted.passed_over += more.passed_over;
+        }
+        Ok((granted, page.next))
     }
 }
+
+/// Deliveries or messages in one call, at most.
+pub const MAX_WISHES: usize = 500;

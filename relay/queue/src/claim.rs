@@ -4,16 +4,25 @@
 //! Invariant: I3: a delivery is in one incarnation's claims at most. Invariant: I6: what expired is found whatever is suspended.
 //! Invariant: I10: a record that can't be read goes back for a minute.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use postrider_mail::Due;
+use postrider_mail::{Class, Due, QueueId};
+use redis::Value;
+use tokio::time::Instant;
 
 use crate::{
+    answer::{self, Fields},
+    connection::{CALL_LIMIT, Purpose},
     error::Unavailable,
     incarnation::Incarnation,
     lane::ConfigTag,
     partition::Partition,
-    record::{Delivery, DeliveryId},
+    record::{
+        Delivery, DeliveryId, Message,
+        codec::{self, Raw},
+    },
+    release::member,
+    script,
 };
 
 /// Grows with each claim of one delivery. With the incarnation it is the fence.
@@ -45,6 +54,7 @@ pub struct Claimed {
     pub body_chunks: u32,
     /// The store's time when it was claimed.
     pub claimed_at: Due,
+    since: Instant,
 }
 
 /// Why a delivery is to be ended.
@@ -94,6 +104,8 @@ pub enum ClaimError {
 }
 
 impl ClaimNumber {
+    pub(crate) const FIRST: Self = Self(1);
+
     /// The number.
     pub const fn get(self) -> u64 {
         self.0
@@ -101,6 +113,10 @@ impl ClaimNumber {
 }
 
 impl Claim {
+    pub(crate) const fn new(delivery: DeliveryId, holder: Incarnation, number: ClaimNumber) -> Self {
+        Self { delivery, holder, number }
+    }
+
     /// What is claimed.
     pub const fn delivery(&self) -> &DeliveryId {
         &self.delivery
@@ -120,7 +136,11 @@ impl Claim {
 impl Claimed {
     /// The store's time now, as far as this process can tell: when it was claimed and how long ago that is.
     pub fn store_now(&self) -> Due {
-        panic!("being written")
+        self.claimed_at.after(self.since.elapsed())
+    }
+
+    pub(crate) fn new(claim: Claim, delivery: Delivery, body_chunks: u32, claimed_at: Due) -> Self {
+        Self { claim, delivery, ending: None, is_alone: false, body_chunks, claimed_at, since: Instant::now() }
     }
 }
 
@@ -130,20 +150,49 @@ impl Partition {
     /// # Errors
     /// If the incarnation is fenced, or the store gave no answer.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimedBatch, ClaimError> {
-        let _ = request;
-        panic!("being written")
+        let holder = self.lease().incarnation().ok_or(ClaimError::Fenced)?;
+        self.use_config(&request.config);
+        let answer = self.call_claim(holder, request).await?;
+        let mut answer = Fields::of(answer)?;
+        match answer.text()?.as_str() {
+            "ok" => {}
+            "fenced" => {
+                self.lease().fenced(holder);
+                return Err(ClaimError::Fenced);
+            }
+            other => return Err(Unavailable::unreadable(format_args!("{other:?}"), "ok or fenced").into()),
+        }
+        let now = Due::from_unix_millis(answer.number()?);
+        let next = answer.text()?;
+        let next = if next.is_empty() { None } else { Some(Due::from_unix_millis(answer::parsed(&next)?)) };
+        let mut batch = ClaimedBatch { claimed: Vec::new(), next, now, unreadable: Vec::new() };
+        let mut unreadable = Vec::new();
+        let mut messages = HashMap::new();
+        for entry in answer::array(answer.value()?)? {
+            match Entry::read(entry)?.claimed(holder, now, &mut messages) {
+                Ok(claimed) => batch.claimed.push(claimed),
+                Err(claim) => unreadable.push(claim),
+            }
+        }
+        // Should this fail, the minute's comparison finds them.
+        let _ = self.release(&unreadable.iter().collect::<Vec<_>>(), UNREADABLE_WAIT).await;
+        batch.unreadable = unreadable.into_iter().map(|claim| claim.delivery).collect();
+        Ok(batch)
     }
 
     /// What an incarnation has claimed, for the minute's comparison with the attempts that run.
     ///
     /// # Errors
     /// If the store gave no answer.
-    pub async fn claims_of(
-        &self,
-        incarnation: Incarnation,
-    ) -> Result<Vec<(DeliveryId, ClaimNumber)>, Unavailable> {
-        let _ = incarnation;
-        panic!("being written")
+    pub async fn claims_of(&self, incarnation: Incarnation) -> Result<Vec<(DeliveryId, ClaimNumber)>, Unavailable> {
+        let command = redis::cmd("HGETALL").arg(self.keys().claims(incarnation)).to_owned();
+        let answer = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+        let mut values = answer.into_iter();
+        let mut claims = Vec::new();
+        while let (Some(member), Some(number)) = (values.next(), values.next()) {
+            claims.push((answer::parsed(&answer::text(member)?)?, ClaimNumber(answer::number(number)?)));
+        }
+        Ok(claims)
     }
 
     /// Re-asserts claims after the store came back as another life, perhaps without its last writes: what lies in its lane
@@ -151,14 +200,120 @@ impl Partition {
     ///
     /// # Errors
     /// If the store gave no answer, or the incarnation is fenced.
-    pub async fn reassert(
-        &self,
-        claims: &[(DeliveryId, ClaimNumber)],
-    ) -> Result<Vec<DeliveryId>, ClaimError> {
-        let _ = claims;
-        panic!("being written")
+    pub async fn reassert(&self, claims: &[(DeliveryId, ClaimNumber)]) -> Result<Vec<DeliveryId>, ClaimError> {
+        let holder = self.lease().incarnation().ok_or(ClaimError::Fenced)?;
+        let keys = [self.keys().named("meta"), self.keys().named("pods"), self.keys().claims(holder)];
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let holder_text = holder.to_string();
+        let mut lost = Vec::new();
+        for slice in claims.chunks(MAX_CLAIM as usize) {
+            let members: Vec<String> = slice.iter().map(|(delivery, number)| member(delivery, *number)).collect();
+            let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), holder_text.as_bytes()];
+            args.extend(members.iter().map(String::as_bytes));
+            let answer = self.connections().run(Purpose::Delivery, &script::REASSERT, &keys, &args, CALL_LIMIT).await?;
+            let mut answer = Fields::of(answer)?;
+            if answer.text()? == "fenced" {
+                self.lease().fenced(holder);
+                return Err(ClaimError::Fenced);
+            }
+            for member in answer::array(answer.value()?)? {
+                lost.push(answer::parsed(&answer::text(member)?)?);
+            }
+        }
+        Ok(lost)
+    }
+
+    async fn call_claim(&self, holder: Incarnation, request: &ClaimRequest) -> Result<Value, Unavailable> {
+        let names = ["meta", "pods"].map(|name| self.keys().named(name));
+        let mut keys = names.to_vec();
+        keys.push(self.keys().claims(holder));
+        keys.extend(["expiry", "suspended"].map(|name| self.keys().named(name)));
+        keys.extend(Class::ALL.map(|class| self.keys().named(&format!("lanes:{class}"))));
+        let mut args = vec![
+            self.keys().prefix().to_owned(),
+            holder.to_string(),
+            request.max.clamp(1, MAX_CLAIM).to_string(),
+            request.per_lane.max(1).to_string(),
+            u8::from(request.may_take_alone).to_string(),
+            request.config.as_str().to_owned(),
+        ];
+        args.extend(Class::ALL.iter().flat_map(|class| [class.to_string(), class.weight().to_string()]));
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
+        self.connections().run(Purpose::Delivery, &script::CLAIM, &keys, &args, CALL_LIMIT).await
+    }
+}
+
+/// One claim as the script answers it.
+struct Entry {
+    delivery: DeliveryId,
+    number: ClaimNumber,
+    ending: String,
+    is_alone: bool,
+    chunks: u32,
+    message: Vec<u8>,
+    raw: Raw,
+    wish: String,
+}
+
+impl Entry {
+    fn read(value: Value) -> Result<Self, Unavailable> {
+        let mut fields = Fields::of(value)?;
+        Ok(Self {
+            delivery: answer::parsed(&fields.text()?)?,
+            number: ClaimNumber(fields.number()?),
+            ending: fields.text()?,
+            is_alone: fields.number()? == 1,
+            chunks: answer::parsed(&fields.text()?)?,
+            message: fields.bytes()?,
+            raw: Raw {
+                lane: fields.bytes()?,
+                expiry: fields.bytes()?,
+                recipients: fields.bytes()?,
+                addressees: fields.bytes()?,
+                history: fields.bytes()?,
+                report: fields.bytes()?,
+                crashes: fields.bytes()?,
+                released: false,
+            },
+            wish: fields.text()?,
+        }
+        .with_released(fields.number()? == 1))
+    }
+
+    fn with_released(mut self, released: bool) -> Self {
+        self.raw.released = released;
+        self
+    }
+
+    /// What it is, or the claim of what can't be read.
+    fn claimed(
+        self,
+        holder: Incarnation,
+        now: Due,
+        messages: &mut HashMap<QueueId, Arc<Message>>,
+    ) -> Result<Claimed, Claim> {
+        let claim = Claim::new(self.delivery.clone(), holder, self.number);
+        let id = self.delivery.message.clone();
+        let message = match messages.get(&id) {
+            Some(message) => Arc::clone(message),
+            None => match codec::decode::<Message>("message", &self.message) {
+                Ok(message) => Arc::clone(messages.entry(id).or_insert_with(|| Arc::new(message))),
+                Err(_) => return Err(claim),
+            },
+        };
+        let Ok(delivery) = self.raw.read(self.delivery, message) else { return Err(claim) };
+        let ending = match self.ending.as_str() {
+            "" => None,
+            "B" => Some(Ending::Bounce(self.wish.get(2..).unwrap_or_default().into())),
+            _ => Some(Ending::Expired),
+        };
+        let claimed = Claimed::new(claim, delivery, self.chunks, now);
+        Ok(Claimed { ending, is_alone: self.is_alone, ..claimed })
     }
 }
 
 /// How long a record that can't be read stays away.
 pub const UNREADABLE_WAIT: Duration = Duration::from_secs(60);
+/// Deliveries claimed in one call, at most.
+pub const MAX_CLAIM: u32 = 64;

@@ -1,15 +1,25 @@
-//! Connections to one partition's store: one per purpose, made when needed, replaced when broken.
+//! Connections to one partition's store: a few per purpose, made when needed, replaced when broken.
 //! **Owns:** time limits, reconnecting with back-off, the hook that checks each new connection. **Never:** sends a command again by
-//! itself: whoever asked decides, for only they know whether it may run twice.
+//! itself: whoever asked decides, for only they know whether it may run twice. (A script that the store doesn't know did not run:
+//! that one is loaded and sent again.)
 
-use std::{sync::Arc, time::Duration};
+mod link;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
-use redis::{Cmd, Value, aio::MultiplexedConnection};
+use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, TlsCertificates, Value, aio::MultiplexedConnection, io::tcp::TcpSettings};
 
+use self::link::Link;
 use crate::{error::Unavailable, incarnation::LeaseHandle, script::Script};
 
-/// What a connection is for. Each has its own, so that a large read delays no enqueue and nothing delays a beat.
+/// What a connection is for. Each purpose has its own, so that a large read delays no enqueue and nothing delays a beat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Enqueue, and chunks of bodies.
@@ -31,7 +41,7 @@ pub type OnConnect =
 pub struct Target {
     /// `redis://` or `rediss://`, with user and password. Never shown.
     pub url: String,
-    /// PEM certificates to trust instead of the public ones.
+    /// PEM certificates to trust instead of the system's.
     pub ca: Option<Vec<u8>>,
 }
 
@@ -40,7 +50,27 @@ pub struct Target {
 pub struct Connections(Arc<Inner>);
 
 struct Inner {
-    target: Target,
+    lease: Option<LeaseHandle>,
+    enqueue: Links,
+    delivery: Links,
+    beat: Links,
+    admin: Links,
+}
+
+struct Links {
+    links: Vec<Link>,
+    next: AtomicUsize,
+}
+
+/// A value to set in the same round trip as a script, ahead of it.
+#[derive(Debug)]
+pub struct Ahead<'a> {
+    /// Where.
+    pub key: &'a str,
+    /// What.
+    pub value: &'a [u8],
+    /// For how long.
+    pub ttl: Duration,
 }
 
 impl Connections {
@@ -48,13 +78,24 @@ impl Connections {
     ///
     /// # Errors
     /// If the URL or the certificates can't be read.
+    #[expect(clippy::needless_pass_by_value, reason = "it holds a password that the caller needs no longer")]
     pub fn new(
         target: Target,
         lease: Option<LeaseHandle>,
         on_connect: Option<OnConnect>,
     ) -> Result<Self, Unavailable> {
-        let _ = (lease, on_connect);
-        Ok(Self(Arc::new(Inner { target })))
+        let client = client(&target)?;
+        let links = |purpose: Purpose| Links {
+            links: (0..purpose.connections()).map(|_| Link::new(client.clone(), purpose, on_connect.clone())).collect(),
+            next: AtomicUsize::new(0),
+        };
+        Ok(Self(Arc::new(Inner {
+            lease,
+            enqueue: links(Purpose::Enqueue),
+            delivery: links(Purpose::Delivery),
+            beat: links(Purpose::Beat),
+            admin: links(Purpose::Admin),
+        })))
     }
 
     /// Runs a script, and loads it where the store doesn't have it.
@@ -69,29 +110,209 @@ impl Connections {
         args: &[&[u8]],
         limit: Duration,
     ) -> Result<Value, Unavailable> {
-        let _ = (purpose, script, keys, args, limit, &self.0.target.url);
-        panic!("being written")
+        self.run_behind(purpose, &[], script, keys, args, limit, 0).await
+    }
+
+    /// Sets values and runs a script, in one round trip. Where a value can't be set, the script's own checks find it missing; the
+    /// store's reason is the error then. With `replicas`, waits until that many have it on disk as well.
+    ///
+    /// # Errors
+    /// If no answer came within `limit`, or the answer is an error.
+    #[expect(clippy::too_many_arguments, reason = "one call, one line each")]
+    pub(crate) async fn run_behind(
+        &self,
+        purpose: Purpose,
+        ahead: &[Ahead<'_>],
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        limit: Duration,
+        replicas: u32,
+    ) -> Result<Value, Unavailable> {
+        let link = self.links(purpose).choose();
+        let answer = self.run_on(link, ahead, script, keys, args, limit).await?;
+        if replicas > 0 {
+            self.replicated(link, replicas).await?;
+        }
+        Ok(answer)
+    }
+
+    /// WAITAOF waits for the last write of *this connection*, so it follows on the same one, and it follows the answers: behind the
+    /// script in one pipeline, a replica would acknowledge before it has synced that very write (research/queue.md 1.2).
+    async fn replicated(&self, link: &Link, replicas: u32) -> Result<(), Unavailable> {
+        let connection = link.connection().await?;
+        let mut on = connection.handle();
+        let mut wait = redis::cmd("WAITAOF");
+        wait.arg(1).arg(replicas).arg(millis(REPLICAS_LIMIT));
+        let answer = tokio::time::timeout(REPLICAS_LIMIT * 2, on.send_packed_command(&wait)).await;
+        let counts = crate::answer::array(ok(link.judge(&connection, answer)?)?)?;
+        let counts = counts.into_iter().map(crate::answer::number).collect::<Result<Vec<_>, _>>()?;
+        match counts[..] {
+            [here, there] if here >= 1 && there >= u64::from(replicas) => Ok(()),
+            _ => Err(Unavailable::Unanswered { reason: format!("{counts:?} of [1, {replicas}] disks have it").into() }),
+        }
+    }
+
+    async fn run_on(
+        &self,
+        link: &Link,
+        ahead: &[Ahead<'_>],
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        limit: Duration,
+    ) -> Result<Value, Unavailable> {
+        let call = invocation(script, keys, args);
+        let answer = if ahead.is_empty() {
+            self.ask(link, One(&call), limit).await?
+        } else {
+            let mut pipeline = Pipeline::with_capacity(ahead.len() + 1);
+            for set in ahead {
+                // NX: a value that is permanent by now (this is asked again, its answer was lost) must not get a TTL.
+                pipeline.cmd("SET").arg(set.key).arg(set.value).arg("NX").arg("PX").arg(millis(set.ttl));
+            }
+            pipeline.add_command(call.clone());
+            let mut answers = self.ask_all(link, &pipeline, limit).await?;
+            let last = answers.pop().ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))?;
+            match answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))) {
+                Some(refused) => refused,
+                None => last,
+            }
+        };
+        if !is_noscript(&answer) {
+            return ok(answer);
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text());
+        pipeline.add_command(call);
+        let mut answers = self.ask_all(link, &pipeline, limit).await?;
+        ok(answers.pop().ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))?)
     }
 
     /// Runs one command.
     ///
     /// # Errors
     /// If no answer came within `limit`, or the answer is an error.
-    pub async fn command(
-        &self,
-        purpose: Purpose,
-        command: &Cmd,
-        limit: Duration,
-    ) -> Result<Value, Unavailable> {
-        let _ = (purpose, command, limit);
-        panic!("being written")
+    pub async fn command(&self, purpose: Purpose, command: &Cmd, limit: Duration) -> Result<Value, Unavailable> {
+        ok(self.ask(self.links(purpose).choose(), One(command), limit).await?)
     }
 
-    /// Closes the connection of a purpose, so that the next command makes a new one.
+    /// Runs commands in one round trip, not as a transaction. Errors stand in the answers.
+    ///
+    /// # Errors
+    /// If no answer came within `limit`.
+    pub async fn pipeline(
+        &self,
+        purpose: Purpose,
+        commands: &Pipeline,
+        limit: Duration,
+    ) -> Result<Vec<Value>, Unavailable> {
+        self.ask_all(self.links(purpose).choose(), commands, limit).await
+    }
+
+    /// Closes the connections of a purpose, so that the next command makes a new one and checks it.
     pub fn reconnect(&self, purpose: Purpose) {
-        let _ = purpose;
+        self.links(purpose).links.iter().for_each(Link::close);
+    }
+
+    fn links(&self, purpose: Purpose) -> &Links {
+        match purpose {
+            Purpose::Enqueue => &self.0.enqueue,
+            Purpose::Delivery => &self.0.delivery,
+            Purpose::Beat => &self.0.beat,
+            Purpose::Admin => &self.0.admin,
+        }
+    }
+
+    async fn ask(&self, link: &Link, command: One<'_>, limit: Duration) -> Result<Value, Unavailable> {
+        let connection = link.connection().await?;
+        let _unanswered = self.0.lease.as_ref().map(LeaseHandle::in_flight);
+        let mut on = connection.handle();
+        let answer = tokio::time::timeout(limit, on.send_packed_command(command.0)).await;
+        link.judge(&connection, answer)
+    }
+
+    async fn ask_all(&self, link: &Link, commands: &Pipeline, limit: Duration) -> Result<Vec<Value>, Unavailable> {
+        let connection = link.connection().await?;
+        let _unanswered = self.0.lease.as_ref().map(LeaseHandle::in_flight);
+        let mut on = connection.handle();
+        let answer = tokio::time::timeout(limit, on.send_packed_commands(commands, 0, commands.len())).await;
+        match link.judge(&connection, answer.map(|all| all.map(Value::Array)))? {
+            Value::Array(all) => Ok(all),
+            other => Ok(vec![other]),
+        }
     }
 }
+
+struct One<'a>(&'a Cmd);
+
+impl Purpose {
+    /// How many connections a purpose has. Redis reads at most 16 KiB from each per pass, and syncs once a pass: several fill a
+    /// group commit that one would make small.
+    const fn connections(self) -> usize {
+        match self {
+            Self::Enqueue => 8,
+            Self::Delivery | Self::Admin => 2,
+            Self::Beat => 1,
+        }
+    }
+}
+
+impl Links {
+    fn choose(&self) -> &Link {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.links[turn % self.links.len()]
+    }
+}
+
+fn client(target: &Target) -> Result<Client, Unavailable> {
+    let refused = |why: redis::RedisError| Unavailable::Refused {
+        reason: format!("the queue's URL: {}; expected redis://[user:password@]host[:port] or rediss://…", why.category()).into(),
+    };
+    let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(USER_TIMEOUT);
+    let info = target.url.as_str().into_connection_info().map_err(refused)?.set_tcp_settings(tcp);
+    match &target.ca {
+        None => Client::open(info).map_err(refused),
+        Some(ca) => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
+            Client::build_with_tls(info, certificates).map_err(refused)
+        }
+    }
+}
+
+fn invocation(script: &Script, keys: &[&str], args: &[&[u8]]) -> Cmd {
+    let mut call = Cmd::new();
+    call.arg("EVALSHA").arg(script.sha()).arg(keys.len());
+    keys.iter().for_each(|key| {
+        call.arg(*key);
+    });
+    args.iter().for_each(|arg| {
+        call.arg(*arg);
+    });
+    call
+}
+
+fn ok(answer: Value) -> Result<Value, Unavailable> {
+    match answer {
+        Value::ServerError(error) => Err(Unavailable::failed(&error)),
+        answer => Ok(answer),
+    }
+}
+
+fn is_noscript(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "NOSCRIPT")
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long a script or command may take where nothing else is said.
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// How long replicas may take; then the enqueue is asked again, and waits again.
+const REPLICAS_LIMIT: Duration = Duration::from_millis(1500);
+/// How long the kernel tries to get bytes acknowledged before it gives the connection up.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Shows no password.
 impl std::fmt::Debug for Connections {

@@ -3,17 +3,27 @@
 //! Invariant: I1. Idempotent by queue ID: a lost reply is asked again on a new connection; when no clear answer comes, the message
 //! is aborted in the background until that is confirmed, with a tombstone, so that a late enqueue can't come in behind it.
 
-use std::time::Duration;
+mod call;
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use postrider_mail::{Envelope, QueueId};
+use tokio::{sync::Notify, time::Instant};
 
+use self::call::Call;
 use crate::{
     body::StoredBody,
     claim::Claimed,
+    connection::{CALL_LIMIT, Purpose, millis},
     error::{Fault, Unavailable},
     lane::Lane,
     partition::Partition,
     record::Received,
+    script,
 };
 
 /// Proof that a message is durable. Only the store's answer makes one; there is no other way to a 250.
@@ -134,7 +144,8 @@ impl std::fmt::Display for Receipt {
 impl Partition {
     /// A name for a new message in this partition.
     pub fn new_id(&self) -> QueueId {
-        panic!("being written")
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        QueueId::new(self.name().clone(), millis(since), rand::random())
     }
 
     /// Takes a message in. Returns once the store has it on disk, at the latest after `patience` (60 s at most).
@@ -144,17 +155,114 @@ impl Partition {
     /// # Errors
     /// If it isn't in the queue, or nobody can tell.
     pub async fn enqueue(&self, message: NewMessage, patience: Duration) -> Result<Enqueued, EnqueueError> {
-        let _ = (message, patience);
-        panic!("being written")
+        let id = message.body.id().clone();
+        let mut call = Call::new(self, &id, &message)?;
+        let mut unclear = Unclear { partition: self, id: &id, is_unclear: false };
+        let until = Instant::now() + patience.min(PATIENCE_MAX);
+        let mut pause = RETRY_FIRST;
+        let answer = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let was_unclear = unclear.is_unclear;
+            // Until there is an answer nobody knows, also if this future is dropped.
+            unclear.is_unclear = true;
+            let why = match call.send(left.min(ANSWER_LIMIT)).await {
+                Ok(answer) => break answer,
+                Err(why) => why,
+            };
+            if !was_unclear && !why.may_have_run() {
+                unclear.is_unclear = false;
+                return Err(if why.is_full() { EnqueueError::Full } else { why.into() });
+            }
+            if Instant::now() + pause >= until {
+                return Err(why.into());
+            }
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        };
+        unclear.is_unclear = false;
+        drop(unclear);
+        call.read(answer, message)
     }
 
     /// Confirms pending aborts, for as long as the process lives. The shell's app.rs runs it.
     pub async fn run_aborts(&self) {
-        panic!("being written")
+        let mut pause = RETRY_FIRST;
+        loop {
+            let Some(id) = self.aborts().first() else {
+                self.aborts().pending.notified().await;
+                continue;
+            };
+            match self.abort(&id).await {
+                Ok(()) => {
+                    self.aborts().confirmed(&id);
+                    pause = RETRY_FIRST;
+                }
+                Err(_) => {
+                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
     }
 
     /// How many aborts are not confirmed yet.
     pub fn aborts_pending(&self) -> usize {
-        panic!("being written")
+        self.aborts().lock().len()
+    }
+
+    async fn abort(&self, id: &QueueId) -> Result<(), Unavailable> {
+        let (message, tombstone, text) = (self.keys().message(id), self.keys().tombstone(id), id.to_string());
+        let args: [&[u8]; 2] = [self.keys().prefix().as_bytes(), text.as_bytes()];
+        let answer = self.connections().run(Purpose::Delivery, &script::ABORT, &[&message, &tombstone], &args, CALL_LIMIT).await;
+        answer.map(|_| ())
     }
 }
+
+/// Messages whose enqueue has no clear answer, until their abort has one.
+#[derive(Debug, Default)]
+pub(crate) struct Aborts {
+    ids: Mutex<VecDeque<QueueId>>,
+    pending: Notify,
+}
+
+impl Aborts {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<QueueId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first(&self) -> Option<QueueId> {
+        self.lock().front().cloned()
+    }
+
+    fn confirmed(&self, id: &QueueId) {
+        self.lock().retain(|pending| pending != id);
+    }
+
+    /// As many as there are sessions at most: each waits for its own.
+    fn add(&self, id: &QueueId) {
+        self.lock().push_back(id.clone());
+        self.pending.notify_one();
+    }
+}
+
+/// Aborts the message unless its enqueue got a clear answer.
+struct Unclear<'a> {
+    partition: &'a Partition,
+    id: &'a QueueId,
+    is_unclear: bool,
+}
+
+impl Drop for Unclear<'_> {
+    fn drop(&mut self) {
+        if self.is_unclear {
+            self.partition.aborts().add(self.id);
+        }
+    }
+}
+
+/// How long an enqueue may be asked again.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// How long one asking may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);

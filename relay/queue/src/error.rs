@@ -52,6 +52,20 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
+    pub(crate) fn unreadable(found: impl std::fmt::Display, expected: &str) -> Self {
+        Self::Unreadable { what: format!("found {found}; expected {expected}").into() }
+    }
+
+    pub(crate) fn failed(error: &redis::ServerError) -> Self {
+        let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+        Self::Failed { reply: text.chars().take(300).collect() }
+    }
+
+    /// Whether the store said that it has no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Failed { reply } if reply.contains("OOM"))
+    }
+
     /// Whether the command may have run.
     pub const fn may_have_run(&self) -> bool {
         match self {

@@ -20,3 +20,12 @@ pub struct Held {
 pub const POISON: &str = "Poison";
 /// The longest reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 300;
+
+/// As much of a reason as is kept.
+pub(crate) fn cut(reason: &str) -> &str {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
+}

@@ -1,15 +1,26 @@
 //! Looking at the queue: lists, one message, the longest lanes, what happened.
 //! **Owns:** reads that change nothing. **Never:** a scan of the keyspace (I7): walks go over the queue's own indexes, page by page.
 
+pub(crate) mod event;
+mod list;
+mod seen;
+
+use std::{collections::HashMap, sync::Arc};
+
 use postrider_mail::{Class, Due, Mailbox, Outcome, QueueId};
+use redis::Value;
 
 use crate::{
+    answer::{self, Fields},
+    connection::{CALL_LIMIT, Purpose},
     error::Unavailable,
     incarnation::Incarnation,
     lane::{Lane, RouteName},
     partition::Partition,
-    record::{Delivery, DeliveryId, Message},
+    record::{Delivery, DeliveryId, Message, codec},
 };
+
+pub use list::{Cursor, InvalidCursor};
 
 /// Where a delivery is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,15 +81,6 @@ pub struct Filter {
     pub route: Option<RouteName>,
 }
 
-/// Where a walk goes on. Opaque, printable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor(String);
-
-/// A text that is no cursor.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("found a cursor that no list has given; start again without one")]
-pub struct InvalidCursor;
-
 /// A page of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -115,23 +117,35 @@ pub struct Event {
 }
 
 impl Partition {
-    /// A page of the queue's deliveries, in no order. Deliveries that neither come nor go during the walk are listed once at
-    /// least.
-    ///
-    /// # Errors
-    /// If the store gave no answer.
-    pub async fn list(&self, filter: &Filter, cursor: Option<Cursor>) -> Result<Page, Unavailable> {
-        let _ = (filter, cursor);
-        panic!("being written")
-    }
-
     /// One message, if it is in the queue.
     ///
     /// # Errors
     /// If the store gave no answer, or its record can't be read.
     pub async fn inspect(&self, id: &QueueId) -> Result<Option<SeenMessage>, Unavailable> {
-        let _ = id;
-        panic!("being written")
+        let command = redis::cmd("HGETALL").arg(self.keys().message(id)).to_owned();
+        let answer = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+        let mut fields = HashMap::new();
+        let mut values = answer.into_iter();
+        while let (Some(name), Some(value)) = (values.next(), values.next()) {
+            fields.insert(answer::text(name)?, answer::bytes(value)?);
+        }
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let numbers = fields.keys().filter_map(|name| name.strip_prefix('p')?.parse::<u32>().ok());
+        let mut numbers: Vec<u32> = numbers.collect();
+        numbers.sort_unstable();
+        let message: Message = codec::decode("message", fields.get("m").map_or(&[], Vec::as_slice)).map_err(seen::unreadable)?;
+        let message = Arc::new(message);
+        let mut deliveries = Vec::new();
+        for number in numbers {
+            let delivery = DeliveryId { message: id.clone(), number };
+            let take = |name: &str| fields.get(&format!("{name}{number}")).cloned();
+            let mut seen = seen::read(delivery, Arc::clone(&message), take).map_err(seen::unreadable)?;
+            self.add_due(&mut seen).await?;
+            deliveries.push(seen);
+        }
+        Ok(Some(SeenMessage { id: id.clone(), message, deliveries }))
     }
 
     /// The longest lanes.
@@ -139,16 +153,64 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn top_lanes(&self, count: u32) -> Result<Vec<LaneView>, Unavailable> {
-        let _ = count;
-        panic!("being written")
+        let last = i64::from(count.clamp(1, 1_000)) - 1;
+        let mut command = redis::cmd("ZREVRANGE");
+        command.arg(self.keys().named("depth")).arg(0).arg(last).arg("WITHSCORES");
+        let answer = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+        let mut lanes: Vec<(Lane, u64)> = Vec::new();
+        let mut values = answer.into_iter();
+        while let (Some(lane), Some(waiting)) = (values.next(), values.next()) {
+            lanes.push((answer::parsed(&answer::text(lane)?)?, answer::score(waiting)?));
+        }
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut about = redis::Pipeline::new();
+        for (lane, _) in &lanes {
+            about.cmd("ZRANGE").arg(self.keys().lane(lane)).arg(0).arg(0).arg("WITHSCORES");
+            about.cmd("HGET").arg(self.keys().named("suspended")).arg(lane.to_string());
+        }
+        let mut about = self.connections().pipeline(Purpose::Admin, &about, CALL_LIMIT).await?.into_iter();
+        let mut views = Vec::with_capacity(lanes.len());
+        for (lane, waiting) in lanes {
+            let first = answer::array(about.next().unwrap_or_default())?;
+            let first_due = first.into_iter().nth(1).map(answer::score).transpose()?.map(Due::from_unix_millis);
+            let suspended = answer::optional_bytes(about.next().unwrap_or_default())?;
+            let suspended_until = suspended.and_then(|value| seen::suspended_until(&value));
+            views.push(LaneView { lane, waiting, first_due, suspended_until });
+        }
+        Ok(views)
     }
 
-    /// The oldest due of each class that has mail due, and the store's time.
+    /// The oldest due of each class that has mail due, and the store's time. Looks at the lanes that were looked at longest ago.
     ///
     /// # Errors
     /// If the store gave no answer.
     pub async fn oldest_due(&self) -> Result<(Vec<(Class, Due)>, Due), Unavailable> {
-        panic!("being written")
+        let now = self.store_time().await?;
+        let mut oldest = Vec::new();
+        for class in Class::ALL {
+            let mut command = redis::cmd("ZRANGEBYSCORE");
+            command.arg(self.keys().named(&format!("lanes:{class}"))).arg("-inf").arg(now.unix_millis());
+            command.arg("LIMIT").arg(0).arg(OLDEST_LANES);
+            let lanes = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+            if lanes.is_empty() {
+                continue;
+            }
+            let mut heads = redis::Pipeline::new();
+            for lane in lanes {
+                let key = self.keys().named(&format!("lane:{}", answer::text(lane)?));
+                heads.cmd("ZRANGE").arg(key).arg(0).arg(0).arg("WITHSCORES");
+            }
+            let heads = self.connections().pipeline(Purpose::Admin, &heads, CALL_LIMIT).await?;
+            let mut dues = Vec::new();
+            for head in heads {
+                dues.extend(answer::array(head)?.into_iter().nth(1).map(answer::score).transpose()?);
+            }
+            let first = dues.into_iter().min().map(Due::from_unix_millis).filter(|due| *due <= now);
+            oldest.extend(first.map(|due| (class, due)));
+        }
+        Ok((oldest, now))
     }
 
     /// What the history still knows of a message, the oldest first.
@@ -156,20 +218,49 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn trace(&self, id: &QueueId) -> Result<Vec<Event>, Unavailable> {
-        let _ = id;
-        panic!("being written")
+        let mut events = Vec::new();
+        let mut until = "+".to_owned();
+        loop {
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg(self.keys().named("history")).arg(&until).arg("-").arg("COUNT").arg(TRACE_PAGE);
+            let page = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+            let is_last = page.len() < TRACE_PAGE;
+            for entry in page {
+                until = seen::events_of(id, entry, &mut events)?;
+            }
+            if is_last {
+                events.reverse();
+                return Ok(events);
+            }
+            until.insert(0, '(');
+        }
+    }
+
+    /// The store's time.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn store_time(&self) -> Result<Due, Unavailable> {
+        let answer = self.connections().command(Purpose::Admin, &redis::cmd("TIME"), CALL_LIMIT).await?;
+        let mut answer = Fields::of(answer)?;
+        let (seconds, micros) = (answer.number()?, answer.number()?);
+        Ok(Due::from_unix_millis(seconds * 1_000 + micros / 1_000))
+    }
+
+    async fn add_due(&self, seen: &mut Seen) -> Result<(), Unavailable> {
+        if let Place::Waiting { due } = &mut seen.place {
+            let mut command = redis::cmd("ZSCORE");
+            command.arg(self.keys().lane(&seen.delivery.lane)).arg(seen.delivery.id.to_string());
+            match self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await? {
+                Value::Nil => {}
+                score => *due = Due::from_unix_millis(answer::score(score)?),
+            }
+        }
+        Ok(())
     }
 }
 
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = InvalidCursor;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() > 64 * 1024 { Err(InvalidCursor) } else { Ok(Self(text.to_owned())) }
-    }
-}
+/// Lanes of a class whose first delivery is looked at for the oldest due.
+const OLDEST_LANES: u32 = 16;
+/// Entries of the history read in one round trip.
+const TRACE_PAGE: usize = 512;

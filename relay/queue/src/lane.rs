@@ -5,7 +5,13 @@ use std::time::Duration;
 
 use postrider_mail::{Class, Domain};
 
-use crate::{error::Unavailable, partition::Partition};
+use crate::{
+    answer::Fields,
+    connection::{CALL_LIMIT, Purpose, millis},
+    error::Unavailable,
+    partition::Partition,
+    script,
+};
 
 /// The longest name of a route: `namespace/name` of a rule.
 pub const MAX_ROUTE_NAME_BYTES: usize = 320;
@@ -114,8 +120,8 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn suspend(&self, lane: &Lane, wait: Duration, config: &ConfigTag) -> Result<(), Unavailable> {
-        let _ = (lane, wait, config);
-        panic!("being written")
+        // At least a millisecond: none at all means to resume.
+        self.set_suspension(lane, millis(wait).max(1), config.as_str()).await
     }
 
     /// `lane` is claimed from again.
@@ -123,16 +129,50 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn resume(&self, lane: &Lane) -> Result<(), Unavailable> {
-        let _ = lane;
-        panic!("being written")
+        self.set_suspension(lane, 0, "").await
     }
 
-    /// Lifts all suspensions by configs other than `config`, in slices. For when a process has loaded another config.
+    /// Lifts all suspensions that are over, or by configs other than `config`, in slices. For when a process has loaded another
+    /// config. Returns how many were lifted.
     ///
     /// # Errors
     /// If the store gave no answer.
     pub async fn resume_other(&self, config: &ConfigTag) -> Result<u64, Unavailable> {
-        let _ = config;
-        panic!("being written")
+        let (meta, suspended) = (self.keys().named("meta"), self.keys().named("suspended"));
+        let mut cursor = "0".to_owned();
+        let mut lifted = 0;
+        loop {
+            let args: [&[u8]; 3] = [self.keys().prefix().as_bytes(), config.as_str().as_bytes(), cursor.as_bytes()];
+            let answer = self.connections().run(Purpose::Delivery, &script::RESUME, &[&meta, &suspended], &args, CALL_LIMIT).await;
+            let mut answer = Fields::of(answer?)?;
+            cursor = answer.text()?;
+            lifted += answer.number()?;
+            if cursor == "0" {
+                return Ok(lifted);
+            }
+        }
+    }
+
+    async fn set_suspension(&self, lane: &Lane, wait: u64, config: &str) -> Result<(), Unavailable> {
+        let (meta, suspended) = (self.keys().named("meta"), self.keys().named("suspended"));
+        let (lane, wait) = (lane.to_string(), wait.to_string());
+        let args: [&[u8]; 4] = [self.keys().prefix().as_bytes(), lane.as_bytes(), wait.as_bytes(), config.as_bytes()];
+        let answer = self.connections().run(Purpose::Delivery, &script::SUSPEND, &[&meta, &suspended], &args, CALL_LIMIT).await;
+        answer.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_prints_as_it_is_read() {
+        for text in ["Bulk/far.example/default", "Transactional/xn--bcher-kva.example/mail/partners"] {
+            assert_eq!(text.parse::<Lane>().expect(text).to_string(), text);
+        }
+        for text in ["", "Bulk", "Bulk/far.example", "Bulk/far.example/", "bulk/far.example/x", "Bulk/far.example/a b", "Bulk//x"] {
+            assert!(text.parse::<Lane>().is_err(), "{text:?}");
+        }
     }
 }

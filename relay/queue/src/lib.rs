@@ -5,6 +5,7 @@
 //! **Owns:** Redis: keys, scripts, durability. **Never:** SMTP, routing, retry policy.
 
 pub mod admin;
+mod answer;
 pub mod body;
 pub mod claim;
 pub mod connection;
@@ -15,6 +16,8 @@ pub mod incarnation;
 pub mod inspect;
 pub mod keys;
 pub mod lane;
+pub mod limit;
+pub mod model;
 pub mod partition;
 pub mod preflight;
 pub mod reap;
@@ -23,6 +26,7 @@ pub mod release;
 pub mod script;
 pub mod settle;
 pub mod shards;
+pub mod slots;
 pub mod totals;
 
 pub use body::{Body, BodyWriter, StoredBody};

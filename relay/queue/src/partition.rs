@@ -1,7 +1,7 @@
 //! One partition of the queue: a whole queue of its own, all operations are methods of it.
 //! **Owns:** [`Partition`], what its operations share. **Never:** chooses among partitions (shards.rs).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use postrider_mail::PartitionName;
 
@@ -9,7 +9,9 @@ use crate::{
     connection::{Connections, OnConnect, Target},
     error::Unavailable,
     incarnation::LeaseHandle,
+    enqueue::Aborts,
     keys::{FleetName, Keys},
+    lane::ConfigTag,
 };
 
 /// What an enqueue waits for.
@@ -52,6 +54,9 @@ struct Inner {
     connections: Connections,
     lease: LeaseHandle,
     durability: Durability,
+    /// Of the last claim. Before the first one any suspension counts.
+    config: Mutex<ConfigTag>,
+    aborts: Aborts,
 }
 
 impl Partition {
@@ -67,6 +72,8 @@ impl Partition {
             connections,
             lease: options.lease,
             durability: options.durability,
+            config: Mutex::new(ConfigTag::new("")),
+            aborts: Aborts::default(),
         })))
     }
 
@@ -88,6 +95,21 @@ impl Partition {
     /// This process's standing in it.
     pub fn lease(&self) -> &LeaseHandle {
         &self.0.lease
+    }
+
+    pub(crate) fn aborts(&self) -> &Aborts {
+        &self.0.aborts
+    }
+
+    pub(crate) fn config(&self) -> ConfigTag {
+        self.0.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn use_config(&self, config: &ConfigTag) {
+        let mut current = self.0.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current != *config {
+            *current = config.clone();
+        }
     }
 
     /// What enqueue waits for.

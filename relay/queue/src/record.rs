@@ -3,6 +3,8 @@
 //! A record is one format digit and JSON with short names: fields may be added with a default, never change their meaning.
 //! Invariant: I10: what can't be read is an error here, and goes back for a minute (claim.rs).
 
+pub(crate) mod codec;
+
 use std::net::IpAddr;
 
 use postrider_mail::{
@@ -146,6 +148,9 @@ pub struct History {
     /// Whether the sender was told of the delay.
     #[serde(rename = "d", default, skip_serializing_if = "is_false")]
     pub delay_told: bool,
+    /// Whether a person let it go from hold: a rule that holds doesn't hold it again.
+    #[serde(rename = "r", default, skip_serializing_if = "is_false")]
+    pub released: bool,
 }
 
 /// A delivery with all that an attempt needs but the body.

@@ -4,16 +4,23 @@
 //! the same message to its sender, and enters with the end of the recipients it tells of.
 //! Invariant: I4, whoever lost the claim can only remove what was delivered. Invariant: I5, a bounce enters with the removal.
 
+mod encode;
+
 use std::time::Duration;
 
-use postrider_mail::Outcome;
+use postrider_mail::{Outcome, OutcomeKind};
+use redis::Value;
 
 use crate::{
+    answer,
     claim::Claimed,
+    connection::{CALL_LIMIT, Purpose},
     error::Unavailable,
+    incarnation::Incarnation,
     lane::Lane,
     partition::Partition,
     record::{DeliveryId, Kind},
+    script,
 };
 
 /// The end of an attempt.
@@ -92,7 +99,12 @@ pub const MAX_SETTLE_BATCH: usize = 64;
 impl Settlement {
     /// The facts in it, to be kept for a few minutes and told again after a change of the store.
     pub fn fact(&self) -> Option<Fact> {
-        panic!("being written")
+        let delivered: Vec<u32> = self.of_kind(OutcomeKind::Delivered).collect();
+        (!delivered.is_empty()).then(|| Fact { delivery: self.claimed.delivery.id.clone(), delivered })
+    }
+
+    fn of_kind(&self, kind: OutcomeKind) -> impl Iterator<Item = u32> {
+        self.outcomes.iter().filter(move |outcome| outcome.kind == kind).map(|outcome| outcome.recipient)
     }
 }
 
@@ -106,8 +118,23 @@ impl Partition {
         &self,
         batch: Vec<Settlement>,
     ) -> Result<Vec<Settled>, (Vec<Settlement>, Unavailable)> {
-        let _ = batch;
-        panic!("being written")
+        let mut settled = vec![Settled::ClaimLost; batch.len()];
+        // Settlements of an earlier life may be among them: they are told under its name.
+        let mut holders: Vec<Incarnation> = batch.iter().map(|one| one.claimed.claim.holder()).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        for holder in holders {
+            let of_holder = batch.iter().enumerate().filter(|(_, one)| one.claimed.claim.holder() == holder);
+            let (places, items): (Vec<usize>, Vec<Vec<u8>>) = of_holder.map(|(at, one)| (at, encode::item(one))).unzip();
+            let answers = match self.call_settle(Some(holder), &items).await {
+                Ok(answers) => answers,
+                Err(why) => return Err((batch, why)),
+            };
+            for (place, is_applied) in places.into_iter().zip(answers) {
+                settled[place] = if is_applied { Settled::Applied } else { Settled::ClaimLost };
+            }
+        }
+        Ok(settled)
     }
 
     /// Tells facts again, without a claim.
@@ -115,7 +142,29 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn tell(&self, facts: &[Fact]) -> Result<(), Unavailable> {
-        let _ = facts;
-        panic!("being written")
+        let items: Vec<Vec<u8>> = facts.iter().map(encode::fact).collect();
+        self.call_settle(None, &items).await.map(|_| ())
+    }
+
+    async fn call_settle(&self, holder: Option<Incarnation>, items: &[Vec<u8>]) -> Result<Vec<bool>, Unavailable> {
+        let meta = self.keys().named("meta");
+        let claims = holder.map_or_else(|| meta.clone(), |holder| self.keys().claims(holder));
+        let holder = holder.map(|holder| holder.to_string()).unwrap_or_default();
+        let kept = HISTORY_ENTRIES.to_string();
+        let mut applied = Vec::with_capacity(items.len());
+        for slice in items.chunks(MAX_SETTLE_BATCH) {
+            let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), holder.as_bytes(), kept.as_bytes()];
+            args.extend(slice.iter().map(Vec::as_slice));
+            let answer = self.connections().run(Purpose::Delivery, &script::SETTLE, &[&meta, &claims], &args, CALL_LIMIT).await;
+            let answers = answer::array(answer?)?;
+            if answers.len() != slice.len() {
+                return Err(Unavailable::unreadable(answers.len(), "an answer for each settlement"));
+            }
+            applied.extend(answers.into_iter().map(|answer| answer == Value::Int(1)));
+        }
+        Ok(applied)
     }
 }
+
+/// Entries of the history kept, one a script; with the largest batches and some 150 bytes a settlement, 80 MiB.
+const HISTORY_ENTRIES: u32 = 8_192;

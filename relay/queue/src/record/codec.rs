@@ -1,0 +1,112 @@
+//! How records are written down.
+//! **Owns:** the format digit, JSON behind it, lists of recipients. **Never:** the records themselves (record.rs).
+
+use postrider_mail::Due;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Addressee, Delivery, DeliveryId, History, Kind, Message, Report};
+use crate::lane::Lane;
+
+/// The one format that this version writes; it reads no other.
+const FORMAT_DIGIT: u8 = b'1';
+
+/// Why a record can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("found a record of format {0:?}; expected \"1\"")]
+    Format(String),
+    #[error("field {0} of the record can't be read")]
+    Field(&'static str),
+}
+
+/// A delivery as its hash has it.
+#[derive(Debug, Default)]
+pub(crate) struct Raw {
+    pub(crate) lane: Vec<u8>,
+    pub(crate) expiry: Vec<u8>,
+    pub(crate) recipients: Vec<u8>,
+    pub(crate) addressees: Vec<u8>,
+    pub(crate) history: Vec<u8>,
+    pub(crate) report: Vec<u8>,
+    pub(crate) crashes: Vec<u8>,
+    pub(crate) released: bool,
+}
+
+pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![FORMAT_DIGIT];
+    // Our records have string keys and no value that JSON lacks, and a Vec takes every write.
+    serde_json::to_writer(&mut bytes, record).expect("records are JSON");
+    bytes
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(field: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
+    match bytes.split_first() {
+        Some((&FORMAT_DIGIT, json)) => serde_json::from_slice(json).map_err(|_| Unreadable::Field(field)),
+        Some((digit, _)) => Err(Unreadable::Format(char::from(*digit).to_string())),
+        None => Err(Unreadable::Field(field)),
+    }
+}
+
+fn decode_or_default<T: DeserializeOwned + Default>(field: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
+    if bytes.is_empty() { Ok(T::default()) } else { decode(field, bytes) }
+}
+
+/// Recipients as scripts read them: `0,1,5`.
+pub(crate) fn list(recipients: impl IntoIterator<Item = u32>) -> String {
+    let mut text = String::new();
+    for number in recipients {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&number.to_string());
+    }
+    text
+}
+
+/// The letter that a report's list of recipients starts with.
+pub(crate) const fn letter(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Message => "",
+        Kind::Bounce => "B",
+        Kind::DelayNotice => "W",
+        Kind::SuccessNotice => "S",
+    }
+}
+
+fn read_list(text: &str) -> Result<(Kind, Vec<u32>), Unreadable> {
+    let kind = match text.as_bytes().first() {
+        Some(b'B') => Kind::Bounce,
+        Some(b'W') => Kind::DelayNotice,
+        Some(b'S') => Kind::SuccessNotice,
+        _ => Kind::Message,
+    };
+    let numbers = text.trim_start_matches(letter(kind)).split(',').filter(|number| !number.is_empty());
+    let numbers = numbers.map(|number| number.parse().map_err(|_| Unreadable::Field("recipients"))).collect::<Result<_, _>>()?;
+    Ok((kind, numbers))
+}
+
+impl Raw {
+    /// Reads it. Addressees that ended are left out, and so are recipients that a report doesn't tell of (any more).
+    pub(crate) fn read(&self, id: DeliveryId, message: std::sync::Arc<Message>) -> Result<Delivery, Unreadable> {
+        let text = |field, bytes| std::str::from_utf8(bytes).map_err(|_| Unreadable::Field(field));
+        let lane: Lane = text("lane", &self.lane)?.parse().map_err(|_| Unreadable::Field("lane"))?;
+        let expires = text("expiry", &self.expiry)?.parse().map_err(|_| Unreadable::Field("expiry"))?;
+        let (kind, left) = read_list(text("recipients", &self.recipients)?)?;
+        let mut recipients: Vec<Addressee> = decode("addressees", &self.addressees)?;
+        let mut report: Report = decode_or_default("report", &self.report)?;
+        if kind == Kind::Message {
+            let left: std::collections::HashSet<u32> = left.into_iter().collect();
+            recipients.retain(|addressee| left.contains(&addressee.number));
+        } else {
+            report.recipients.retain(|reported| left.contains(&reported.outcome.recipient));
+        }
+        let mut history: History = decode_or_default("history", &self.history)?;
+        history.released |= self.released;
+        let crashes = text("crashes", &self.crashes)?.split(' ').next().unwrap_or_default();
+        let crashes = if crashes.is_empty() { 0 } else { crashes.parse().map_err(|_| Unreadable::Field("crashes"))? };
+        Ok(Delivery { id, kind, lane, message, recipients, report, history, expires: Due::from_unix_millis(expires), crashes })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+-- claim: gives an incarnation deliveries to try. Expired ones and wishes to bounce first, whatever is suspended or held; then due
+-- lanes, classes by weight, a few of each lane, the lane looked at longest ago first. Sets when each lane is looked at next.
+-- KEYS: meta, pods, claims:INC, expiry, suspended, lanes:CLASS for each class. ARGV: prefix, INC, most, most per lane, 1 if one that
+-- must be tried alone may be among them, config tag, then name and weight of each class in the order of KEYS.
+-- Answers {"fenced"} | {"ok", now, next time something is due or "", claims}; a claim is {member, number, ending (E expired, B bounce,
+-- or empty), alone, chunks, m, lane, expiry, recipients, addressees, history, report, crashes, wish, let go}.
+-- Invariants: I3, I6. Refused to a fenced incarnation. O(log n) in the queue's size for each delivery that it returns.
+local incarnation, most, per_lane, may_alone, tag = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+local ALONE_FROM, ALONE_WAIT = 2, 5000
+if not is_live(incarnation) then return {'fenced'} end
+
+local classes, total_weight = {}, 0
+for at = 7, #ARGV, 2 do
+  local class = {key = KEYS[6 + (at - 7) / 2], name = ARGV[at], weight = tonumber(ARGV[at + 1])}
+  classes[#classes + 1] = class
+  total_weight = total_weight + class.weight
+end
+
+local taken, claims, gone, next_looks = {}, {}, {}, {}
+
+-- Claims one, if it may be tried now: true; or says until when it stays.
+local function take(member)
+  local id, number = string.match(member, '^(.+)%.(%d+)$')
+  local got = id and redis.call('HMGET', key('m:' .. id), 'p' .. number, 'l' .. number, 'e' .. number, 'r' .. number,
+    'q' .. number, 'd' .. number, 'o' .. number, 'x' .. number, 'w' .. number, 'm', 'k', 'f' .. number)
+  if not got or not got[1] then return nil end
+  local wish, ending = got[9] or '', ''
+  if string.sub(wish, 1, 1) == 'B' then ending = 'B' elseif tonumber(got[3]) <= now then ending = 'E' end
+  local is_alone = tonumber(string.match(got[8] or '0', '^%d+')) >= ALONE_FROM and ending == ''
+  if is_alone and not may_alone then return now + ALONE_WAIT end
+  if is_alone then may_alone = false end
+  local state, claim = string.match(got[1], '^(%a) (%d+)')
+  if state == 'C' then return nil end
+  claim = digits(tonumber(claim) + 1)
+  if state == 'L' then leave_lane(member, got[2]) else
+    leave_hold(member)
+    write('HDEL', key('m:' .. id), 'h' .. number)
+  end
+  write('HSET', key('m:' .. id), 'p' .. number, 'C ' .. claim .. ' ' .. incarnation .. (is_alone and ' S' or ''))
+  claims[#claims + 1] = member
+  claims[#claims + 1] = claim
+  taken[#taken + 1] = {member, claim, ending, is_alone and 1 or 0, got[11], got[10], got[2], got[3], got[4], got[5], got[6] or '',
+    got[7] or '', got[8] or '', wish, got[12] and 1 or 0}
+  gone[member] = true
+  return true
+end
+
+local function take_ending()
+  local half = math.ceil(most / 2)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', digits(now), 'LIMIT', 0, half)) do
+    if not take(member) then
+      write('ZREM', KEYS[4], member)
+      count('orphans', 1)
+    end
+  end
+end
+
+-- Takes from one lane and plans when it is looked at next.
+local function take_from(class, lane, room)
+  local till, is_void = suspended_until(lane, tag)
+  if till > now then
+    next_looks[lane] = till
+    return 0
+  elseif is_void or till > 0 then
+    write('HDEL', KEYS[5], lane)
+  end
+  local name, wanted, took = key('lane:' .. lane), math.min(per_lane, room), 0
+  local first = redis.call('ZRANGE', name, 0, wanted, 'WITHSCORES')
+  local next_look, has_more = nil, #first / 2 > wanted
+  for at = 1, #first, 2 do
+    local member, due = first[at], tonumber(first[at + 1])
+    if due > now then
+      next_look, has_more = math.min(next_look or due, due), false
+      break
+    elseif not gone[member] then
+      if took >= wanted then break end
+      local answer = take(member)
+      if answer == true then
+        took = took + 1
+      elseif answer then
+        write('ZADD', name, 'XX', digits(answer), member)
+        next_look = math.min(next_look or answer, answer)
+      else
+        write('ZREM', name, member)
+        depth(lane, -1)
+        count('orphans', 1)
+      end
+    end
+  end
+  -- Due, and behind the lanes that were looked at longer ago.
+  if has_more then next_look = now end
+  next_looks[lane] = next_look or false
+  return took
+end
+
+local function take_class(class, room)
+  local took = 0
+  local lanes = redis.call('ZRANGEBYSCORE', class.key, '-inf', digits(now), 'LIMIT', 0, room + 8)
+  for _, lane in ipairs(lanes) do
+    if took >= room then break end
+    if next_looks[lane] == nil then took = took + take_from(class, lane, room - took) end
+  end
+  return took
+end
+
+-- Each class has its share; what one doesn't use, the others do. The first turn goes round by weight, so that a claim of one
+-- starves nobody.
+local function take_due()
+  local turn, first = now % total_weight, 1
+  while turn >= classes[first].weight do
+    turn = turn - classes[first].weight
+    first = first + 1
+  end
+  local room = most - #taken
+  for round = 1, 2 do
+    for step = 0, #classes - 1 do
+      local class = classes[(first + step - 1) % #classes + 1]
+      local left = most - #taken
+      if left <= 0 then return end
+      local share = round == 1 and math.max(1, math.floor(room * class.weight / total_weight)) or left
+      take_class(class, math.min(share, left))
+    end
+  end
+end
+
+take_ending()
+if #taken < most then take_due() end
+for lane, at in pairs(next_looks) do
+  local lanes = key('lanes:' .. class_of(lane))
+  if at then write('ZADD', lanes, digits(at), lane) else write('ZREM', lanes, lane) end
+end
+write_all('HSET', KEYS[3], claims)
+run_plan()
+
+local soonest
+for _, index in ipairs({KEYS[4], KEYS[6], KEYS[7], KEYS[8]}) do
+  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+  if first[2] then soonest = math.min(soonest or tonumber(first[2]), tonumber(first[2])) end
+end
+return {'ok', now, soonest and math.max(soonest, 0) or '', taken}

@@ -1,0 +1,89 @@
+-- Shared: a plan of writes. A script reads and checks, planning as it goes; run_plan touches every key that it will write, so that a
+-- slot on its way to another node or a read-only node refuses the script here, and only then writes. Nothing after that can fail.
+-- ARGV[1] is the prefix of all keys; all share its hash tag.
+local PREFIX = ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local writes, touched, counters, depths, looks = {}, {}, {}, {}, {}
+
+-- Lua would print 14 digits of a number.
+local function digits(number) return string.format('%.0f', number) end
+
+local function key(name) return PREFIX .. name end
+
+local function write(...)
+  local command = {...}
+  writes[#writes + 1] = command
+  touched[command[2]] = true
+end
+
+local function count(name, by) counters[name] = (counters[name] or 0) + by end
+
+local function class_of(lane) return string.match(lane, '^[^/]*') end
+
+local function depth(lane, by)
+  depths[lane] = (depths[lane] or 0) + by
+  count('waiting:' .. class_of(lane), by)
+end
+
+-- Until when a lane isn't tried; under another config than `tag` (if given) a suspension counts for nothing.
+local function suspended_until(lane, tag)
+  local value = redis.call('HGET', key('suspended'), lane)
+  if not value then return 0 end
+  local till, by = string.match(value, '^(%d+) (.*)$')
+  if not till or (tag and by ~= tag) then return 0, true end
+  return tonumber(till), false
+end
+
+-- The lane is looked at no later than this; while it is suspended, when that ends.
+local function look(lane, due)
+  local known = looks[lane]
+  if known == nil or due < known then looks[lane] = math.max(due, (suspended_until(lane))) end
+end
+
+local function enter_lane(member, lane, due, expiry)
+  write('ZADD', key('lane:' .. lane), digits(due), member)
+  write('ZADD', key('expiry'), digits(expiry), member)
+  depth(lane, 1)
+  look(lane, due)
+end
+
+local function leave_lane(member, lane)
+  write('ZREM', key('lane:' .. lane), member)
+  write('ZREM', key('expiry'), member)
+  depth(lane, -1)
+end
+
+local function enter_hold(member, expiry)
+  write('ZADD', key('held'), digits(now), member)
+  write('ZADD', key('expiry'), digits(expiry), member)
+end
+
+local function leave_hold(member)
+  write('ZREM', key('held'), member)
+  write('ZREM', key('expiry'), member)
+end
+
+-- Writes one command over many values, in pieces that Lua's unpack can take.
+local function write_all(command, name, values)
+  for from = 1, #values, 4000 do write(command, name, unpack(values, from, math.min(from + 3999, #values))) end
+end
+
+local function run_plan()
+  local has_less = false
+  for lane, by in pairs(depths) do
+    if by ~= 0 then write('ZINCRBY', key('depth'), by, lane) end
+    has_less = has_less or by < 0
+  end
+  if has_less then write('ZREMRANGEBYSCORE', key('depth'), '-inf', 0) end
+  for lane, due in pairs(looks) do
+    write('ZADD', key('lanes:' .. class_of(lane)), 'LT', digits(due), lane)
+  end
+  for name, by in pairs(counters) do
+    if by ~= 0 then write('HINCRBY', key('totals'), name, by) end
+  end
+  local all = {}
+  for name in pairs(touched) do all[#all + 1] = name end
+  for at = 1, #all, 1000 do redis.call('EXISTS', unpack(all, at, math.min(at + 999, #all))) end
+  for at = 1, #writes do redis.call(unpack(writes[at])) end
+end
