@@ -2,9 +2,13 @@
 //! **Owns:** the registry. **Never:** a label with a domain, an address, an ID or free text (style: closed enums or names
 //! from the spec).
 
+mod queue;
+
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+
+pub use queue::QueueMetrics;
 
 /// All metrics of one relay. Cloning shares them.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ pub struct Metrics {
     pub reaps: IntCounter,
     /// How much of the lease was left at the last heartbeat's confirmation, in seconds, smallest of all partitions.
     pub lease_margin: prometheus::Gauge,
+    /// What is in the queue; read anew by whoever shows the metrics.
+    pub queue: QueueMetrics,
 }
 
 impl Metrics {
@@ -140,6 +146,7 @@ impl Metrics {
             )?,
             reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
             lease_margin,
+            queue: QueueMetrics::new(&registry)?,
             registry,
         })
     }

@@ -233,7 +233,7 @@ impl Shards {
     }
 
     /// The partitions that are what they should be.
-    pub(crate) fn usable(&self) -> Vec<Partition> {
+    pub fn usable(&self) -> Vec<Partition> {
         let usable = self.0.shards.iter().filter(|shard| lock(&shard.known.standing).keeps_promise());
         usable.map(|shard| shard.partition.clone()).collect()
     }

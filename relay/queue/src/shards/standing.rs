@@ -97,6 +97,9 @@ impl Standing {
         }
     }
 
+    /// All words that [`Self::as_str`] has.
+    pub const WORDS: [&'static str; 6] = ["Unasked", "Away", "Lost", "Stranger", "Unsafe", "Good"];
+
     /// The word for metrics and status.
     pub const fn as_str(&self) -> &'static str {
         match self {

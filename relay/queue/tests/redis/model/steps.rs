@@ -281,10 +281,10 @@ impl Run {
         let now = self.since(from).await;
         for one in &given {
             self.model.release(one.claim.holder(), one.claim.delivery(), one.claim.number().get(), wait, now);
-            // What has expired or is to be bounced comes back at once: it is bounced, so that the drain ends.
-            if one.ending.is_some() {
-                self.delete(pod, one.claim.delivery()).await?;
-            }
+        }
+        // What has expired or is to be bounced would come back at once: it goes, so that the drain ends.
+        for one in given.iter().filter(|one| one.ending.is_some()) {
+            self.delete(pod, one.claim.delivery()).await?;
         }
         Ok(())
     }
