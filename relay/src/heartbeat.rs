@@ -71,7 +71,10 @@ impl Heartbeat {
 
     /// All leases, by partition.
     pub fn leases(&self) -> BTreeMap<PartitionName, LeaseHandle> {
-        self.partitions.iter().map(|partition| (partition.name().clone(), partition.lease().clone())).collect()
+        self.partitions
+            .iter()
+            .map(|partition| (partition.name().clone(), partition.lease().clone()))
+            .collect()
     }
 
     /// Keeps claims and attempts in step, for as long as the process lives: attempts of a lost life are told so; once a minute what

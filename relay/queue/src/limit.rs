@@ -60,10 +60,17 @@ impl Shards {
     ///
     /// # Errors
     /// If the shard that keeps it gave no answer, or none is usable: then nothing is granted.
-    pub async fn grant(&self, fleet: &FleetName, key: &str, rate: &Rate, want: u32) -> Result<Granted, Unavailable> {
+    pub async fn grant(
+        &self,
+        fleet: &FleetName,
+        key: &str,
+        rate: &Rate,
+        want: u32,
+    ) -> Result<Granted, Unavailable> {
         let at = self.keeper(key)?;
         let name = format!("postrider:limit:{{{}/{key}}}", fleet.as_str());
-        let args = [rate.per_token().as_micros().to_string(), rate.burst.max(1).to_string(), want.to_string()];
+        let args =
+            [rate.per_token().as_micros().to_string(), rate.burst.max(1).to_string(), want.to_string()];
         let args = args.each_ref().map(|arg| arg.as_bytes());
         let answer = at.connections().run(Purpose::Delivery, &GRANT, &[&name], &args, LIMIT).await?;
         let (tokens, wait): (u32, u64) = read(answer)?;
@@ -82,7 +89,9 @@ impl Shards {
     }
 }
 
-pub(crate) fn read<A: FromRedisValue, B: FromRedisValue>(answer: redis::Value) -> Result<(A, B), Unavailable> {
+pub(crate) fn read<A: FromRedisValue, B: FromRedisValue>(
+    answer: redis::Value,
+) -> Result<(A, B), Unavailable> {
     FromRedisValue::from_redis_value(answer).map_err(|error| Unavailable::unreadable(error, "two numbers"))
 }
 

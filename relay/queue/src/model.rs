@@ -4,6 +4,7 @@
 
 mod compare;
 mod settle;
+mod wish;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +14,7 @@ pub use compare::Found;
 pub use settle::Attempt;
 
 use crate::{
-    admin::{Granted, Which, Wish},
+    admin::Wish,
     enqueue::{NewDelivery, Start},
     incarnation::Incarnation,
     lane::Lane,
@@ -74,6 +75,19 @@ pub struct Delivery {
     pub wish: Option<Wish>,
     /// Whether a person let it go from hold.
     pub released: bool,
+}
+
+/// A message on its way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Who takes it in.
+    pub by: Option<Incarnation>,
+    /// Whether reports can go to anyone.
+    pub has_sender: bool,
+    /// Recipients that no delivery names.
+    pub discarded: u32,
+    /// Its deliveries.
+    pub deliveries: &'a [NewDelivery],
 }
 
 /// A message.
@@ -164,16 +178,9 @@ impl Model {
         matches!(self.pods.get(&incarnation), Some(Pod::Live { .. }))
     }
 
-    /// A message comes in. Returns for each delivery whether `by` has claimed it.
-    pub fn enqueue(
-        &mut self,
-        id: &QueueId,
-        by: Option<Incarnation>,
-        has_sender: bool,
-        discarded: u32,
-        deliveries: &[NewDelivery],
-        now: Span,
-    ) -> Vec<bool> {
+    /// A message comes in. Returns for each delivery whether its acceptor has claimed it.
+    pub fn enqueue(&mut self, id: &QueueId, new: &Incoming<'_>, now: Span) -> Vec<bool> {
+        let Incoming { by, has_sender, discarded, deliveries } = *new;
         self.accepted += 1;
         self.count("discarded", i64::from(discarded));
         let mut message = Message { acceptor: by, has_sender, next: 0, deliveries: BTreeMap::new() };
@@ -189,7 +196,10 @@ impl Model {
             };
             let number = u64::from(matches!(place, Place::Claimed { .. }));
             let expires = now.after(new.expires_in);
-            let delivery = Delivery { number, ..Delivery::new(Kind::Message, &new.lane, expires, &new.recipients, place) };
+            let delivery = Delivery {
+                number,
+                ..Delivery::new(Kind::Message, &new.lane, expires, &new.recipients, place)
+            };
             message.add(delivery);
         }
         let claimed = message.deliveries.values().map(Delivery::is_claimed).collect();
@@ -252,7 +262,14 @@ impl Model {
     }
 
     /// A claim is given back; false: it was lost.
-    pub fn release(&mut self, by: Incarnation, id: &DeliveryId, number: u64, wait: Duration, now: Span) -> bool {
+    pub fn release(
+        &mut self,
+        by: Incarnation,
+        id: &DeliveryId,
+        number: u64,
+        wait: Duration,
+        now: Span,
+    ) -> bool {
         let holds = self.find(id).is_some_and(|delivery| delivery.is_claimed_by(by, number));
         if holds {
             self.put_back(id, now.after(wait), now);
@@ -316,73 +333,6 @@ impl Model {
     /// It is again.
     pub fn resume(&mut self, lane: &Lane) {
         self.suspended.remove(lane);
-    }
-
-    /// What a person wants.
-    pub fn wish(&mut self, wish: &Wish, which: &Which, now: Span) -> Granted {
-        let ids: Vec<DeliveryId> = match which {
-            Which::Delivery(id) => vec![id.clone()],
-            Which::Message(id) => {
-                let of = self.messages.get(id).into_iter().flat_map(|message| message.deliveries.keys());
-                of.map(|number| DeliveryId { message: id.clone(), number: *number }).collect()
-            }
-        };
-        let mut granted = Granted { passed_over: u64::from(ids.is_empty()), ..Granted::default() };
-        for id in ids {
-            self.grant(wish, &id, now, &mut granted);
-        }
-        self.end_empty_messages();
-        granted
-    }
-
-    fn grant(&mut self, wish: &Wish, id: &DeliveryId, now: Span, granted: &mut Granted) {
-        let Some(delivery) = self.find_mut(id) else {
-            granted.passed_over += 1;
-            return;
-        };
-        let is_so = match (&delivery.place, wish) {
-            (Place::Held { .. }, Wish::Hold(_) | Wish::RetryNow)
-            | (Place::Claimed { .. } | Place::Waiting { .. }, Wish::ReleaseHeld) => true,
-            (Place::Claimed { .. } | Place::Waiting { .. } | Place::Held { .. }, _) => false,
-        };
-        if is_so {
-            granted.passed_over += 1;
-        } else if delivery.is_claimed() {
-            delivery.wish = Some(wish.clone());
-            granted.recorded += 1;
-        } else {
-            delivery.wish = Some(wish.clone());
-            if *wish == Wish::ReleaseHeld {
-                delivery.wish = Some(Wish::RetryNow);
-                delivery.crashes = (0, 0);
-                delivery.released = true;
-            }
-            self.put_back(id, now, now);
-            granted.done += 1;
-        }
-    }
-
-    /// Back into its lane; or what a person wanted meanwhile.
-    fn put_back(&mut self, id: &DeliveryId, due: Span, now: Span) {
-        let Some(delivery) = self.find_mut(id) else { return };
-        match delivery.wish.clone() {
-            Some(Wish::Delete) => {
-                let gone = if delivery.kind == Kind::Message { delivery.recipients.len() } else { 1 };
-                self.count("deleted", gone as i64);
-                self.end(id);
-            }
-            _ if delivery.recipients.is_empty() => self.end(id),
-            Some(Wish::Hold(reason)) => {
-                delivery.place = Place::Held { reason: reason.to_string() };
-                delivery.wish = None;
-            }
-            Some(Wish::RetryNow | Wish::ReleaseHeld) => {
-                delivery.place = Place::Waiting { due: now, first: true };
-                delivery.wish = None;
-            }
-            Some(Wish::BounceNow(_)) => delivery.place = Place::Waiting { due: now, first: true },
-            None => delivery.place = Place::Waiting { due, first: false },
-        }
     }
 
     fn end(&mut self, id: &DeliveryId) {

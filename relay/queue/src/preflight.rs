@@ -205,7 +205,11 @@ impl fmt::Display for Topology {
 
 /// A server's word in a message of ours: short, and printable.
 fn shown(text: &str) -> String {
-    if text.is_empty() { "nothing".to_owned() } else { text.chars().filter(|c| !c.is_control()).take(64).collect() }
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        text.chars().filter(|c| !c.is_control()).take(64).collect()
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use postrider_mail::{Mono, PartitionName};
 use tokio::sync::watch;
 
 pub use identity::{Identity, Remembered};
-pub use standing::{CLOCK_AGREEMENT, Standing, ShardStatus};
+pub use standing::{CLOCK_AGREEMENT, ShardStatus, Standing};
 pub use store::{AdoptError, State};
 
 use crate::{
@@ -142,7 +142,13 @@ impl Shards {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let remembered = watch::Sender::new(options.remembered);
-        Ok(Self(Arc::new(Inner { shards, settings, turn: AtomicUsize::new(0), remembered, changed: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            shards,
+            settings,
+            turn: AtomicUsize::new(0),
+            remembered,
+            changed: Mutex::default(),
+        })))
     }
 
     /// All partitions, usable or not.
@@ -154,7 +160,6 @@ impl Shards {
     pub fn get(&self, name: &PartitionName) -> Option<Partition> {
         self.shard(name).map(|shard| shard.partition.clone())
     }
-
 
     /// The partition for the next new message. Never waits.
     ///
@@ -215,7 +220,10 @@ impl Shards {
         if self.is_ready() {
             return Vec::new();
         }
-        self.status().iter().flat_map(|shard| shard.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+        self.status()
+            .iter()
+            .flat_map(|shard| shard.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
     }
 
     /// What is remembered of each shard, whenever it changed. The shell writes it to a file of its own and gives it back in
@@ -288,4 +296,3 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A partition that lets a command wait for longer gets no new mail while another doesn't.
 const STALLED: Duration = Duration::from_millis(250);
-

@@ -32,7 +32,13 @@ impl Shards {
     ///
     /// # Errors
     /// If the shard that keeps them gave no answer, or this process isn't registered there.
-    pub async fn take_slots(&self, fleet: &FleetName, site: &str, want: u32, most: u32) -> Result<Slots, Unavailable> {
+    pub async fn take_slots(
+        &self,
+        fleet: &FleetName,
+        site: &str,
+        want: u32,
+        most: u32,
+    ) -> Result<Slots, Unavailable> {
         let at = self.keeper(site)?;
         let holder = at.lease().incarnation().ok_or_else(|| Unavailable::Refused {
             reason: "this process is not registered in the shard that keeps the site's slots".into(),

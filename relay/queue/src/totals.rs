@@ -57,7 +57,8 @@ impl Partition {
         let keys = ["meta", "totals", "held", "pods"].map(|name| self.keys().named(name));
         let keys = keys.each_ref().map(String::as_str);
         let prefix = self.keys().named("claims:");
-        let answer = self.connections().run(Purpose::Admin, &FIGURES, &keys, &[prefix.as_bytes()], LIMIT).await?;
+        let answer =
+            self.connections().run(Purpose::Admin, &FIGURES, &keys, &[prefix.as_bytes()], LIMIT).await?;
         let flat = Vec::<String>::from_redis_value(answer)
             .map_err(|error| Unavailable::unreadable(error, "a list of texts"))?;
         Ok(read(&flat))

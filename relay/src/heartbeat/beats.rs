@@ -126,7 +126,9 @@ impl Post<'_> {
         let mut half_reaped = Vec::new();
         for (incarnation, state) in pods {
             match state {
-                PodState::Live { counter, .. } if Some(incarnation) != me => counters.push((incarnation, counter)),
+                PodState::Live { counter, .. } if Some(incarnation) != me => {
+                    counters.push((incarnation, counter))
+                }
                 PodState::Reaping => half_reaped.push(incarnation),
                 PodState::Live { .. } | PodState::Ended => {}
             }

@@ -10,7 +10,8 @@ use std::{
 use futures::future::join_all;
 use postrider_mail::PartitionName;
 use postrider_queue::{
-    Claim, ClaimNumber, DeliveryId, Partition, Unavailable, claim::ClaimError, incarnation::Incarnation, settle::Fact,
+    Claim, ClaimNumber, DeliveryId, Partition, Unavailable, claim::ClaimError, incarnation::Incarnation,
+    settle::Fact,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -60,9 +61,9 @@ impl Running {
 
     fn of(&self, partition: &PartitionName, holder: Incarnation) -> Claims {
         let all = self.lock();
-        let mine = all.iter().filter(|(delivery, entry)| {
-            delivery.message.partition() == partition && entry.holder == holder
-        });
+        let mine = all
+            .iter()
+            .filter(|(delivery, entry)| delivery.message.partition() == partition && entry.holder == holder);
         mine.map(|(delivery, entry)| (delivery.clone(), entry.number)).collect()
     }
 

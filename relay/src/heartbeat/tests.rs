@@ -4,9 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postrider_mail::{
-    BodyEncoding, Class, Domain, Due, Envelope, PartitionName, Recipient, ReversePath,
-};
+use postrider_mail::{BodyEncoding, Class, Domain, Due, Envelope, PartitionName, Recipient, ReversePath};
 use postrider_queue::{
     Claimed, Durability, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
     connection::Target,
@@ -34,14 +32,18 @@ impl Redis {
         let folder = std::env::temp_dir().join(format!("postrider-heartbeat-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&folder);
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+            .arg(&folder);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed");
+        let child =
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed");
         Self { child, folder, port }
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill is there");
+        let sent =
+            Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill is there");
         assert!(sent.success());
     }
 }
@@ -183,9 +185,19 @@ async fn a_process_that_no_longer_works_is_reaped_within_six_seconds_and_starts_
     // Its delivery runtime hangs: beats end 2 s later, the lease 2.5 s after the last of them.
     ticks.abort();
     let hung = Instant::now();
-    until("the lease ends", Duration::from_secs(6), async || stuck.partition().lease().permit(&claimed.claim).is_err()).await;
-    assert_eq!(survivor.partition().figures().await.expect("an answer").claimed, 1, "the lease ends before the reap");
-    until("it is reaped", Duration::from_secs(12), async || survivor.state_of(life).await == Some(PodState::Ended)).await;
+    until("the lease ends", Duration::from_secs(6), async || {
+        stuck.partition().lease().permit(&claimed.claim).is_err()
+    })
+    .await;
+    assert_eq!(
+        survivor.partition().figures().await.expect("an answer").claimed,
+        1,
+        "the lease ends before the reap"
+    );
+    until("it is reaped", Duration::from_secs(12), async || {
+        survivor.state_of(life).await == Some(PodState::Ended)
+    })
+    .await;
     // 2 s until the beats end, then at most 6.
     assert!(hung.elapsed() < Duration::from_secs(8), "{:?}", hung.elapsed());
     assert_eq!(survivor.metrics.reaps.get(), 1);

@@ -65,7 +65,9 @@ impl QueueMetrics {
         deliveries.extend([(("Held", ""), 0), (("Claimed", ""), 0)]);
         for shard in &status {
             *standings.entry(shard.standing.as_str()).or_default() += 1;
-            self.lost.with_label_values(&[shard.name.as_str()]).set(as_gauge(shard.standing.lost_deliveries().unwrap_or(0)));
+            self.lost
+                .with_label_values(&[shard.name.as_str()])
+                .set(as_gauge(shard.standing.lost_deliveries().unwrap_or(0)));
             let Standing::Good(good) = &shard.standing else { continue };
             for (class, waiting) in &good.figures.waiting {
                 *deliveries.entry(("Waiting", class.as_str())).or_default() += waiting;

@@ -119,7 +119,9 @@ impl LeaseHandle {
         let change = self.with(|lease| lease.observe_epoch(epoch, self.clock.now()));
         match change {
             EpochChange::Same => {}
-            EpochChange::NewRun | EpochChange::WentBack { .. } => self.epochs.send_modify(|count| *count += 1),
+            EpochChange::NewRun | EpochChange::WentBack { .. } => {
+                self.epochs.send_modify(|count| *count += 1);
+            }
         }
         change
     }

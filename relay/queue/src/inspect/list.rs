@@ -121,7 +121,7 @@ impl Partition {
     ) -> Result<Option<Cursor>, Unavailable> {
         if cursor.phase == HELD {
             let at = cursor.outer.take().unwrap_or_else(|| START.into());
-            cursor.outer = self.scan("ZSCAN", &self.keys().named("held"), &at, |name, _| push(members, name, None)).await?;
+            cursor.outer = self.scan("ZSCAN", &self.keys().named("held"), &at, |name, _| push(members, &name, None)).await?;
             return Ok(cursor.next_phase(filter));
         }
         let Some(name) = cursor.names.last() else {
@@ -144,7 +144,7 @@ impl Partition {
         let further = self
             .scan(command, &key, &cursor.inner, |name, value| {
                 let due = if is_lane { Some(answer::score(value)?) } else { None };
-                push(members, name, due)
+                push(members, &name, due)
             })
             .await?;
         match further {
@@ -211,8 +211,8 @@ fn see_one(id: &DeliveryId, due: Option<u64>, answer: Value) -> Result<Option<Se
     Ok(Some(seen))
 }
 
-fn push(members: &mut Vec<(DeliveryId, Option<u64>)>, name: String, due: Option<u64>) -> Result<(), Unavailable> {
-    members.push((answer::parsed(&name)?, due));
+fn push(members: &mut Vec<(DeliveryId, Option<u64>)>, name: &str, due: Option<u64>) -> Result<(), Unavailable> {
+    members.push((answer::parsed(name)?, due));
     Ok(())
 }
 

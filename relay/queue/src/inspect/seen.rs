@@ -90,7 +90,6 @@ pub(super) fn events_of(id: &QueueId, entry: Value, events: &mut Vec<Event>) -> 
     Ok(name)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is mapped over an error")]
 pub(super) fn unreadable(why: Unreadable) -> Unavailable {
     Unavailable::unreadable(why, "a record of this version")
 }

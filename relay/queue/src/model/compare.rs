@@ -104,7 +104,9 @@ impl Delivery {
 
     fn takes_place(&mut self, found: &Place, now: Span) -> bool {
         match (&mut self.place, found) {
-            (Place::Waiting { due, first }, Place::Waiting { due: at, first: found_first }) if first == found_first => {
+            (Place::Waiting { due, first }, Place::Waiting { due: at, first: found_first })
+                if first == found_first =>
+            {
                 let put_off = self.crashes.0 >= 2 && now.after(ALONE_WAIT).has(at.from);
                 let agrees = due.has(at.from) || put_off;
                 *due = *at;

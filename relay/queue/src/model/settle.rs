@@ -34,7 +34,8 @@ pub struct Attempt {
 impl Model {
     /// Ends an attempt; false: the claim was lost, and only facts counted.
     pub fn settle(&mut self, by: Incarnation, attempt: &Attempt, now: Span) -> bool {
-        let has_claim = self.find(&attempt.delivery).is_some_and(|found| found.is_claimed_by(by, attempt.number));
+        let has_claim =
+            self.find(&attempt.delivery).is_some_and(|found| found.is_claimed_by(by, attempt.number));
         if has_claim {
             self.apply(attempt, now);
             self.end_empty_messages();
@@ -59,7 +60,12 @@ impl Model {
             None => {
                 let of = self.messages.get(&id.message).into_iter();
                 for number in of.flat_map(|of| of.deliveries.keys().copied()).collect::<Vec<u32>>() {
-                    self.tell_one(&DeliveryId { message: id.message.clone(), number }, delivered, notices, now);
+                    self.tell_one(
+                        &DeliveryId { message: id.message.clone(), number },
+                        delivered,
+                        notices,
+                        now,
+                    );
                 }
             }
         }
@@ -67,7 +73,9 @@ impl Model {
     }
 
     fn tell_one(&mut self, id: &DeliveryId, delivered: &[u32], notices: &[NewNotice], now: Span) {
-        let Some(delivery) = self.find_mut(id).filter(|delivery| delivery.kind == Kind::Message) else { return };
+        let Some(delivery) = self.find_mut(id).filter(|delivery| delivery.kind == Kind::Message) else {
+            return;
+        };
         let struck = strike(&mut delivery.recipients, delivered);
         if struck.is_empty() {
             return;
@@ -102,7 +110,8 @@ impl Model {
         }
         if is_message {
             let delayed: &[u32] = if is_deleted { &[] } else { &left };
-            let told = [(Kind::Bounce, &*bounced), (Kind::SuccessNotice, &*delivered), (Kind::DelayNotice, delayed)];
+            let told =
+                [(Kind::Bounce, &*bounced), (Kind::SuccessNotice, &*delivered), (Kind::DelayNotice, delayed)];
             self.add_reports(id, &attempt.notices, &told, now);
         }
     }
@@ -152,7 +161,10 @@ impl Model {
                 continue;
             }
             let place = Place::Waiting { due: now, first: false };
-            self.add(id, Delivery::new(notice.kind, &notice.lane, now.after(notice.expires_in), &about, place));
+            self.add(
+                id,
+                Delivery::new(notice.kind, &notice.lane, now.after(notice.expires_in), &about, place),
+            );
             self.count(&format!("reports:{}", codec::letter(notice.kind)), 1);
         }
     }

@@ -62,7 +62,7 @@ impl Memory {
 
     /// In percent of the limit, if there is one.
     pub const fn percent(self) -> Option<u64> {
-        if self.limit == 0 { None } else { Some(self.used.saturating_mul(100) / self.limit) }
+        self.used.saturating_mul(100).checked_div(self.limit)
     }
 }
 
@@ -105,7 +105,12 @@ impl Facts {
         let time: (u64, u64) = ask.read(&redis::cmd("TIME")).await?;
         let settings = ask.read(redis::cmd("CONFIG").arg("GET").arg(ASKED_SETTINGS)).await;
         let user = ask.ask(redis::cmd("ACL").arg("GETUSER").arg("default")).await;
-        Ok(Self::parse(&info, time, unless_hidden(settings)?.unwrap_or_default(), unless_hidden(user)?.as_ref()))
+        Ok(Self::parse(
+            &info,
+            time,
+            unless_hidden(settings)?.unwrap_or_default(),
+            unless_hidden(user)?.as_ref(),
+        ))
     }
 
     /// Reads the answers.
@@ -176,7 +181,9 @@ const ASKED_SETTINGS: &[&str] =
 fn unless_hidden<T>(answer: Result<T, Unavailable>) -> Result<Option<T>, Unavailable> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(Unavailable::Failed { reply }) if reply.starts_with("NOPERM") || reply.starts_with("ERR") => Ok(None),
+        Err(Unavailable::Failed { reply }) if reply.starts_with("NOPERM") || reply.starts_with("ERR") => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

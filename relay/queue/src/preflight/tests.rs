@@ -58,7 +58,9 @@ fn each_setting_is_found_expected_and_mended() {
     ] {
         assert_eq!(
             words(&facts(GOOD_INFO, &[(setting, found)]), Durability::Synced),
-            [format!("{setting}: found {found}; expected {expected}; set `CONFIG SET {setting} {expected}` and in redis.conf")]
+            [format!(
+                "{setting}: found {found}; expected {expected}; set `CONFIG SET {setting} {expected}` and in redis.conf"
+            )]
         );
     }
 }
@@ -71,7 +73,8 @@ fn a_state_that_passes_is_told_from_one_that_does_not() {
         ("aof_last_write_status:ok", "aof_last_write_status:err", "aof_last_write_status", false),
         ("redis_version:7.0.15", "redis_version:6.2.1", "version", false),
     ] {
-        let findings = judge(&facts(&GOOD_INFO.replace(from, to), &[]), Durability::Synced, Topology::Standalone);
+        let findings =
+            judge(&facts(&GOOD_INFO.replace(from, to), &[]), Durability::Synced, Topology::Standalone);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!((findings[0].setting, findings[0].is_passing), (setting, is_passing));
     }
@@ -86,7 +89,9 @@ fn a_server_that_hides_its_settings_is_no_synced_one() {
 
 #[test]
 fn the_default_user_must_be_able_to_replay_scripts() {
-    for (flags, commands, is_full) in [("on", "+@all", true), ("off", "+@all", false), ("on", "-@all +get", false)] {
+    for (flags, commands, is_full) in
+        [("on", "+@all", true), ("off", "+@all", false), ("on", "-@all +get", false)]
+    {
         let found = Facts::parse(GOOD_INFO, (0, 0), settings(&[]), Some(&user(flags, commands)));
         assert_eq!(found.default_user == DefaultUser::Full, is_full, "{flags} {commands}");
     }

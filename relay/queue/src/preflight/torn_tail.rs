@@ -52,7 +52,11 @@ pub async fn clear_torn_tail(ask: &mut Ask<'_>, keys: &Keys, facts: &Facts) -> R
 /// The lock is of this life of the server alone: one of the life before is in its file too.
 async fn take_lock(ask: &mut Ask<'_>, keys: &Keys, run_id: &str) -> Result<bool, Unavailable> {
     let mut lock = redis::cmd("SET");
-    lock.arg(keys.named(&format!("rewrite-lock:{run_id}"))).arg(1).arg("NX").arg("PX").arg(LOCK.as_millis() as u64);
+    lock.arg(keys.named(&format!("rewrite-lock:{run_id}")))
+        .arg(1)
+        .arg("NX")
+        .arg("PX")
+        .arg(LOCK.as_millis() as u64);
     ask.read::<Option<String>>(&lock).await.map(|taken| taken.is_some())
 }
 

@@ -149,7 +149,9 @@ impl Identity {
             Self::Foreign { found } => format!(
                 "found the queue of MailRelay {found}; expected this one's; give each MailRelay its own server or database"
             ),
-            Self::TooNew { format } => format!("found format {format}; expected {FORMAT} at most; upgrade this relay"),
+            Self::TooNew { format } => {
+                format!("found format {format}; expected {FORMAT} at most; upgrade this relay")
+            }
         }
     }
 }
@@ -182,13 +184,22 @@ mod tests {
         assert!(matches!(other, Identity::Another { .. }), "{other:?}");
         assert!(matches!(identify(&meta("v", 0), Some("u"), None, None, true), Identity::Another { .. }));
         let adopted = Meta { replaces: Some("u".into()), ..meta("v", 0) };
-        assert_eq!(identify(&adopted, Some("u"), Some(&seen("u", 9)), None, true), Identity::Known { missing: 0 });
+        assert_eq!(
+            identify(&adopted, Some("u"), Some(&seen("u", 9)), None, true),
+            Identity::Known { missing: 0 }
+        );
     }
 
     #[test]
     fn a_queue_that_forgot_messages_says_how_many() {
-        assert_eq!(identify(&meta("u", 7), None, Some(&seen("u", 9)), None, true), Identity::Known { missing: 2 });
-        assert_eq!(identify(&meta("u", 10), None, Some(&seen("u", 9)), None, true), Identity::Known { missing: 0 });
+        assert_eq!(
+            identify(&meta("u", 7), None, Some(&seen("u", 9)), None, true),
+            Identity::Known { missing: 2 }
+        );
+        assert_eq!(
+            identify(&meta("u", 10), None, Some(&seen("u", 9)), None, true),
+            Identity::Known { missing: 0 }
+        );
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl Standing {
     /// How many deliveries were lost with the store, if it was (`QueueLost`).
     pub fn lost_deliveries(&self) -> Option<u64> {
         match self {
-            Self::Stranger(Identity::Lost { remembered }) => Some(remembered.as_ref().map_or(0, |seen| seen.deliveries)),
+            Self::Stranger(Identity::Lost { remembered }) => {
+                Some(remembered.as_ref().map_or(0, |seen| seen.deliveries))
+            }
             Self::Stranger(Identity::Another { remembered, .. }) => {
                 Some(remembered.as_ref().map_or(0, |seen| seen.deliveries))
             }
@@ -120,11 +122,15 @@ impl fmt::Display for ShardStatus {
         match &self.standing {
             Standing::Unasked => write!(f, "shard {name}: not asked yet"),
             Standing::Away { reason } => {
-                write!(f, "shard {name}: found no answer ({reason}); expected a server; start it, or correct its URL")
+                write!(
+                    f,
+                    "shard {name}: found no answer ({reason}); expected a server; start it, or correct its URL"
+                )
             }
             Standing::Stranger(identity) => write!(f, "shard {name}: {}", identity.describe(name)),
             Standing::Unsafe { findings } => {
-                let all: Vec<String> = findings.iter().map(|finding| format!("shard {name}: {finding}")).collect();
+                let all: Vec<String> =
+                    findings.iter().map(|finding| format!("shard {name}: {finding}")).collect();
                 f.write_str(&all.join("\n"))
             }
             Standing::Good(good) if good.memory.is_tight() => write!(
@@ -140,7 +146,9 @@ impl fmt::Display for ShardStatus {
                 "shard {name}: found clocks {} s apart; expected 300 s at most; set the time on the node or on the server",
                 good.clock.distance().as_secs()
             ),
-            Standing::Good(good) => write!(f, "shard {name}: {}, {} deliveries", good.version, good.figures.deliveries()),
+            Standing::Good(good) => {
+                write!(f, "shard {name}: {}, {} deliveries", good.version, good.figures.deliveries())
+            }
         }
     }
 }

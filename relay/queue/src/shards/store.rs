@@ -138,7 +138,8 @@ pub(super) async fn init(
     relay_uid: Option<&str>,
     replaces: Option<&str>,
 ) -> Result<Box<str>, Unavailable> {
-    let args = [&new_uuid(), relay_uid.unwrap_or_default(), &FORMAT.to_string(), replaces.unwrap_or_default()];
+    let args =
+        [&new_uuid(), relay_uid.unwrap_or_default(), &FORMAT.to_string(), replaces.unwrap_or_default()];
     ask.read::<String>(&eval(&INIT, &[&keys.named("meta")], &args)).await.map(Into::into)
 }
 

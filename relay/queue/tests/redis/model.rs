@@ -3,6 +3,7 @@
 //! `POSTRIDER_MODEL_RUNS` make it longer.
 
 mod choice;
+mod ends;
 mod proxy;
 mod run;
 mod scan;
@@ -29,13 +30,17 @@ async fn the_queue_does_what_the_model_does() {
     let steps = number("POSTRIDER_MODEL_STEPS").unwrap_or(STEPS);
     let seeds: Vec<u64> = match number("POSTRIDER_MODEL_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("POSTRIDER_MODEL_RUNS").unwrap_or(RUNS)).map(|_| rand::random::<u32>().into()).collect(),
+        None => (0..number("POSTRIDER_MODEL_RUNS").unwrap_or(RUNS))
+            .map(|_| rand::random::<u32>().into())
+            .collect(),
     };
     for seed in seeds {
         let all: BTreeSet<u64> = (0..steps).collect();
         if let Err(first) = Run::play(&server, seed, &all).await {
             let (needed, told) = shrink(&server, seed, all, first).await;
-            panic!("seed {seed} (POSTRIDER_MODEL_SEED={seed}), {needed} of {steps} steps are needed:\n{told}");
+            panic!(
+                "seed {seed} (POSTRIDER_MODEL_SEED={seed}), {needed} of {steps} steps are needed:\n{told}"
+            );
         }
         println!("seed {seed}: {steps} steps agree");
     }

@@ -42,17 +42,26 @@ async fn a_server_that_syncs_each_second_takes_none_and_says_what_to_set() {
 #[tokio::test]
 async fn a_server_without_an_append_only_file_takes_none() {
     let (shards, _server, told) = told_of(&[("appendonly", "no")]).await;
-    assert!(told.contains("appendonly: found no; expected yes; set `CONFIG SET appendonly yes` and in redis.conf"), "{told}");
+    assert!(
+        told.contains(
+            "appendonly: found no; expected yes; set `CONFIG SET appendonly yes` and in redis.conf"
+        ),
+        "{told}"
+    );
     assert_eq!(shards.choose().map(drop), Err(NoPartition::Unusable));
 }
 
 #[tokio::test]
 async fn a_server_that_evicts_takes_none_whatever_was_promised() {
-    let (shards, server, told) = told_of(&[("maxmemory-policy", "allkeys-lru"), ("maxmemory", "100mb")]).await;
+    let (shards, server, told) =
+        told_of(&[("maxmemory-policy", "allkeys-lru"), ("maxmemory", "100mb")]).await;
     assert!(told.contains("maxmemory-policy: found allkeys-lru; expected noeviction"), "{told}");
     assert!(!shards.is_ready());
     let unchecked = world::options(&[&server]);
-    let shards = Shards::new(postrider_queue::shards::ShardsOptions { durability: Durability::Unchecked, ..unchecked });
+    let shards = Shards::new(postrider_queue::shards::ShardsOptions {
+        durability: Durability::Unchecked,
+        ..unchecked
+    });
     let shards = shards.expect("options");
     shards.look().await;
     assert!(!shards.is_ready());
@@ -89,7 +98,10 @@ async fn synced_is_no_promise_where_something_fails_over() {
     let shards = Shards::new(options).expect("options");
     shards.look().await;
     let told = world::told(&shards, "a");
-    assert!(told.contains("durability: found Synced on Sentinel; expected Standalone servers, or Replicated"), "{told}");
+    assert!(
+        told.contains("durability: found Synced on Sentinel; expected Standalone servers, or Replicated"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +131,11 @@ async fn a_full_server_takes_no_mail_and_what_is_in_it_can_leave() {
     // It keeps its promises all the same: the relay stays ready, and answers 452.
     assert!(shards.is_ready());
     assert!(matches!(world::standing(&shards, "a"), Standing::Good(_)));
-    assert!(world::told(&shards, "a").contains("% full; expected less than 85 %"), "{}", world::told(&shards, "a"));
+    assert!(
+        world::told(&shards, "a").contains("% full; expected less than 85 %"),
+        "{}",
+        world::told(&shards, "a")
+    );
 }
 
 #[tokio::test]
@@ -129,7 +145,8 @@ async fn a_torn_tail_is_cleared_once_in_each_life_of_the_server() {
         let key = "postrider:{mail/outbound/a}:server";
         let cleared = server.command::<Option<String>>(&["HGET", key, "cleared"]).await.unwrap_or_default();
         let info: String = server.command(&["INFO", "server"]).await;
-        let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).expect("a run_id").trim().to_owned();
+        let run_id =
+            info.lines().find_map(|line| line.strip_prefix("run_id:")).expect("a run_id").trim().to_owned();
         (cleared, run_id)
     };
     let partition = shards.choose().expect("it takes mail");

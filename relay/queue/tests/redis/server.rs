@@ -31,10 +31,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a port").port();
         drop(listener);
-        let folder = std::env::temp_dir().join(format!("postrider-queue-{port}-{:08x}", rand::random::<u32>()));
+        let folder =
+            std::env::temp_dir().join(format!("postrider-queue-{port}-{:08x}", rand::random::<u32>()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let kept = DURABLE.iter().filter(|(name, _)| settings.iter().all(|(other, _)| other != name));
-        let settings = kept.chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings =
+            kept.chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut server = Self { folder, port, settings, process: None };
         server.restart().await;
         server
@@ -49,7 +51,9 @@ impl Server {
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).args(value.split(' '));
         }
-        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed"));
+        self.process = Some(
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed"),
+        );
         for _ in 0..500 {
             if let Ok(mut connection) = self.client().get_multiplexed_async_connection().await
                 && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()

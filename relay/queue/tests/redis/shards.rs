@@ -40,7 +40,11 @@ async fn a_wiped_shard_stays_out_and_says_how_many_were_there() {
     b.restart().await;
     let lost = world::look_until(&shards, "b", |standing| standing.lost_deliveries().is_some()).await;
     assert_eq!(lost.lost_deliveries(), Some(7), "{lost:?}");
-    assert!(world::told(&shards, "b").contains("7 deliveries were there when last seen"), "{}", world::told(&shards, "b"));
+    assert!(
+        world::told(&shards, "b").contains("7 deliveries were there when last seen"),
+        "{}",
+        world::told(&shards, "b")
+    );
     assert!(shards.choose_other(&[world::name("a")]).is_err());
     assert!(shards.is_ready(), "the other one goes on");
     world::enqueue(&partition).await.expect_err("nothing goes into an empty server where a queue was");

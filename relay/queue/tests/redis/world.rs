@@ -84,7 +84,11 @@ pub(crate) fn remembered(shards: &Shards) -> BTreeMap<PartitionName, Remembered>
 }
 
 pub(crate) fn lane(domain: &str) -> Lane {
-    Lane { class: Class::Normal, domain: Domain::parse(domain).expect("a domain"), route: RouteName::default_route() }
+    Lane {
+        class: Class::Normal,
+        domain: Domain::parse(domain).expect("a domain"),
+        route: RouteName::default_route(),
+    }
 }
 
 /// Takes a small message to one recipient in, due now.

@@ -83,8 +83,12 @@ fn an_unanswered_command_stops_the_dots_until_its_answer() {
 #[test]
 fn a_new_store_stops_the_dots_for_three_seconds() {
     let mut lease = registered_at(0);
-    let epoch =
-        |run_id: &str, accepted| Epoch { run_id: run_id.into(), accepted, known: 0, since: Duration::from_secs(60) };
+    let epoch = |run_id: &str, accepted| Epoch {
+        run_id: run_id.into(),
+        accepted,
+        known: 0,
+        since: Duration::from_secs(60),
+    };
     assert_eq!(lease.observe_epoch(&epoch("a", 10), at(0)), EpochChange::Same);
     assert!(lease.check(ME, at(1)).is_ok());
     assert_eq!(lease.observe_epoch(&epoch("b", 10), at(1_000)), EpochChange::NewRun);

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use postrider_mail::{
-    Class, Domain, EnhancedCode, FarText, Outcome, OutcomeKind, QueueId, Stage,
-};
+use postrider_mail::{Class, Domain, EnhancedCode, FarText, Outcome, OutcomeKind, QueueId, Stage};
 use postrider_queue::{
     Claimed, Kind, Lane, NewDelivery, NewNotice, Part, Rest, RouteName, Settlement, Start,
     admin::Wish,
@@ -111,7 +109,8 @@ pub(super) fn settlement(rng: &mut StdRng, claimed: Claimed) -> (Settlement, Att
     }
     let rest = rest(rng, &claimed);
     let notices = notices(rng, &outcomes);
-    let of = |kind| outcomes.iter().filter(|one| one.kind == kind).map(|one| one.recipient).collect::<Vec<u32>>();
+    let of =
+        |kind| outcomes.iter().filter(|one| one.kind == kind).map(|one| one.recipient).collect::<Vec<u32>>();
     let attempt = Attempt {
         delivery: claimed.delivery.id.clone(),
         number: claimed.claim.number().get(),
@@ -133,7 +132,11 @@ fn rest(rng: &mut StdRng, claimed: &Claimed) -> Rest {
             let recipients: Vec<u32> = claimed.delivery.recipients.iter().map(|one| one.number).collect();
             let parts = rng.random_range(1..=2_usize);
             let size = recipients.len().div_ceil(parts).max(1);
-            let part = |recipients: &[u32], rng: &mut StdRng| Part { lane: lane(rng), recipients: recipients.to_vec(), after: wait(rng) };
+            let part = |recipients: &[u32], rng: &mut StdRng| Part {
+                lane: lane(rng),
+                recipients: recipients.to_vec(),
+                after: wait(rng),
+            };
             Rest::Split(recipients.chunks(size).map(|share| part(share, rng)).collect())
         }
     }
@@ -141,7 +144,8 @@ fn rest(rng: &mut StdRng, claimed: &Claimed) -> Rest {
 
 /// As core asks for them: about those with such an outcome, in the order of the outcomes.
 fn notices(rng: &mut StdRng, outcomes: &[Outcome]) -> Vec<NewNotice> {
-    let of = |kind| outcomes.iter().filter(|one| one.kind == kind).map(|one| one.recipient).collect::<Vec<u32>>();
+    let of =
+        |kind| outcomes.iter().filter(|one| one.kind == kind).map(|one| one.recipient).collect::<Vec<u32>>();
     let mut notices = Vec::new();
     for (kind, about, odds) in [
         (Kind::Bounce, of(OutcomeKind::Bounced), 10),
@@ -161,5 +165,13 @@ fn outcome(recipient: u32, kind: OutcomeKind) -> Outcome {
         OutcomeKind::Deferred => EnhancedCode::transient(0, 0),
         OutcomeKind::Bounced => EnhancedCode::permanent(0, 0),
     };
-    Outcome { recipient, kind, stage: Stage::Dot, status, reply: None, explanation: FarText::new("test"), host: None }
+    Outcome {
+        recipient,
+        kind,
+        stage: Stage::Dot,
+        status,
+        reply: None,
+        explanation: FarText::new("test"),
+        host: None,
+    }
 }

@@ -41,8 +41,12 @@ impl Scan {
                 "b" => drop(scan.bodies.insert(rest.to_owned(), ask(connection, &["PTTL", key]).await)),
                 "lane" => drop(scan.lanes.insert(rest.to_owned(), zset(connection, key).await)),
                 "lanes" => drop(scan.looks.insert(rest.to_owned(), zset(connection, key).await)),
-                "claims" => drop(scan.claims.insert(rest.to_owned(), ask(connection, &["HGETALL", key]).await)),
-                "held" | "expiry" | "depth" => drop(scan.zsets.insert(kind.to_owned(), zset(connection, key).await)),
+                "claims" => {
+                    drop(scan.claims.insert(rest.to_owned(), ask(connection, &["HGETALL", key]).await));
+                }
+                "held" | "expiry" | "depth" => {
+                    drop(scan.zsets.insert(kind.to_owned(), zset(connection, key).await));
+                }
                 "meta" | "totals" | "suspended" | "pods" => {
                     drop(scan.hashes.insert(kind.to_owned(), ask(connection, &["HGETALL", key]).await));
                 }
@@ -71,7 +75,10 @@ impl Scan {
     }
 
     pub(super) fn accepted(&self) -> u64 {
-        self.hashes.get("meta").and_then(|meta| meta.get("accepted")).map_or(0, |text| text.parse().expect("a number"))
+        self.hashes
+            .get("meta")
+            .and_then(|meta| meta.get("accepted"))
+            .map_or(0, |text| text.parse().expect("a number"))
     }
 
     fn read(&mut self) {
@@ -87,7 +94,9 @@ impl Scan {
 
     fn delivery(&self, id: &DeliveryId, fields: &BTreeMap<String, Vec<u8>>) -> Found {
         let text = |field: &str| {
-            fields.get(&format!("{field}{}", id.number)).map(|value| String::from_utf8_lossy(value).into_owned())
+            fields
+                .get(&format!("{field}{}", id.number))
+                .map(|value| String::from_utf8_lossy(value).into_owned())
         };
         let place = text("p").expect("a place");
         let words: Vec<&str> = place.split(' ').collect();
@@ -100,7 +109,10 @@ impl Scan {
                 Place::Waiting { due: Span { from: due, until: due }, first }
             }
             "H" => Place::Held { reason: text("h").unwrap_or_default() },
-            _ => Place::Claimed { holder: words[2].parse().expect("an incarnation"), alone: words.get(3) == Some(&"S") },
+            _ => Place::Claimed {
+                holder: words[2].parse().expect("an incarnation"),
+                alone: words.get(3) == Some(&"S"),
+            },
         };
         let list = text("r").expect("recipients");
         let kind = match list.chars().next() {
@@ -116,7 +128,11 @@ impl Scan {
             kind,
             lane,
             expires: Due::from_unix_millis(text("e").and_then(|text| text.parse().ok()).expect("a time")),
-            recipients: list.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().expect("a number")).collect(),
+            recipients: list
+                .split(',')
+                .filter(|text| !text.is_empty())
+                .map(|text| text.parse().expect("a number"))
+                .collect(),
             place,
             number: words[1].parse().expect("a number"),
             crashes: (deaths.parse().expect("a number"), alone.parse().expect("a number")),
@@ -144,7 +160,8 @@ impl Scan {
     /// Each delivery is in the one index of its place, and in no other.
     fn check_place(&self, id: &DeliveryId, found: &Found, problems: &mut Vec<String>) {
         let member = id.to_string();
-        let lanes: Vec<&String> = self.lanes.iter().filter(|(_, lane)| lane.contains_key(&member)).map(|(name, _)| name).collect();
+        let lanes: Vec<&String> =
+            self.lanes.iter().filter(|(_, lane)| lane.contains_key(&member)).map(|(name, _)| name).collect();
         let is_held = self.zset("held").contains_key(&member);
         let claims: Vec<(&String, &String)> =
             self.claims.iter().filter_map(|(holder, claims)| Some((holder, claims.get(&member)?))).collect();
@@ -158,7 +175,10 @@ impl Scan {
             }
         };
         if !is_in {
-            problems.push(format!("I2/I3 {member}: {:?}; lanes {lanes:?}, held {is_held}, claims {claims:?}", found.place));
+            problems.push(format!(
+                "I2/I3 {member}: {:?}; lanes {lanes:?}, held {is_held}, claims {claims:?}",
+                found.place
+            ));
         }
         let expires = found.expires.unix_millis();
         if expiry.is_some() != should_expire || expiry.is_some_and(|score| score != 0 && score != expires) {
@@ -171,7 +191,8 @@ impl Scan {
 
     /// No index names what isn't there.
     fn check_members(&self, problems: &mut Vec<String>) {
-        let lanes = self.lanes.values().chain([self.zset("held"), self.zset("expiry")]).flat_map(BTreeMap::keys);
+        let lanes =
+            self.lanes.values().chain([self.zset("held"), self.zset("expiry")]).flat_map(BTreeMap::keys);
         for member in lanes.chain(self.claims.values().flat_map(BTreeMap::keys)) {
             if !self.deliveries.contains_key(&member.parse().expect("a delivery ID")) {
                 problems.push(format!("I2 {member}: in an index, but not in the queue"));
@@ -181,20 +202,32 @@ impl Scan {
 
     fn check_messages(&self, problems: &mut Vec<String>) {
         for (id, fields) in &self.messages {
-            let left = fields.keys().filter(|field| field.strip_prefix('p').is_some_and(|rest| rest.parse::<u32>().is_ok())).count();
-            if fields.get("n").map(|text| String::from_utf8_lossy(text).into_owned()) != Some(left.to_string()) || left == 0 {
+            let left = fields
+                .keys()
+                .filter(|field| field.strip_prefix('p').is_some_and(|rest| rest.parse::<u32>().is_ok()))
+                .count();
+            if fields.get("n").map(|text| String::from_utf8_lossy(text).into_owned())
+                != Some(left.to_string())
+                || left == 0
+            {
                 problems.push(format!("I2 {id}: {left} deliveries, n is {:?}", fields.get("n")));
             }
             if self.bodies.get(id) != Some(&-1) {
                 problems.push(format!("I1 {id}: its body's TTL is {:?}", self.bodies.get(id)));
             }
         }
-        for body in self.bodies.keys().filter(|body| !self.messages.contains_key(*body) && self.bodies[*body] == -1) {
+        for body in
+            self.bodies.keys().filter(|body| !self.messages.contains_key(*body) && self.bodies[*body] == -1)
+        {
             problems.push(format!("I2 b:{body}: a body without a message"));
         }
         let ended = self.totals().get("ended").copied().unwrap_or(0) as u64;
         if self.accepted() - ended != self.messages.len() as u64 {
-            problems.push(format!("totals: accepted {} - ended {ended} != {} messages", self.accepted(), self.messages.len()));
+            problems.push(format!(
+                "totals: accepted {} - ended {ended} != {} messages",
+                self.accepted(),
+                self.messages.len()
+            ));
         }
     }
 
@@ -205,7 +238,11 @@ impl Scan {
             let class = lane.split('/').next().expect("a class");
             *classes.entry(class).or_default() += members.len() as i64;
             if self.zset("depth").get(lane).copied() != Some(members.len() as f64) {
-                problems.push(format!("depth of {lane}: {:?}, found {}", self.zset("depth").get(lane), members.len()));
+                problems.push(format!(
+                    "depth of {lane}: {:?}, found {}",
+                    self.zset("depth").get(lane),
+                    members.len()
+                ));
             }
             let first = members.values().copied().fold(f64::INFINITY, f64::min);
             let suspended = self.hashes.get("suspended").and_then(|all| all.get(lane)).map_or(0.0, |value| {
@@ -213,10 +250,14 @@ impl Scan {
             });
             let look = self.looks.get(class).and_then(|looks| looks.get(lane)).copied();
             if look.is_none_or(|look| look > first.max(suspended).max(self.now)) {
-                problems.push(format!("{lane}: looked at {look:?}, first due {first}, suspended until {suspended}"));
+                problems.push(format!(
+                    "{lane}: looked at {look:?}, first due {first}, suspended until {suspended}"
+                ));
             }
         }
-        for (name, count) in self.totals().iter().filter_map(|(name, count)| Some((name.strip_prefix("waiting:")?, count))) {
+        for (name, count) in
+            self.totals().iter().filter_map(|(name, count)| Some((name.strip_prefix("waiting:")?, count)))
+        {
             if classes.get(name).copied().unwrap_or(0) != *count {
                 problems.push(format!("totals waiting:{name}: {count}, found {:?}", classes.get(name)));
             }
@@ -227,7 +268,10 @@ impl Scan {
     }
 }
 
-pub(super) async fn ask<T: redis::FromRedisValue>(connection: &mut MultiplexedConnection, words: &[&str]) -> T {
+pub(super) async fn ask<T: redis::FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    words: &[&str],
+) -> T {
     redis::cmd(words[0]).arg(&words[1..]).query_async(connection).await.expect("an answer")
 }
 

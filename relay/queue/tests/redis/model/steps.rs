@@ -5,24 +5,21 @@ use std::{collections::BTreeSet, time::Duration};
 
 use postrider_mail::{Envelope, Recipient, ReversePath};
 use postrider_queue::{
-    ClaimRequest, EnqueueError, NewDelivery, NewMessage, Settled, Unavailable,
+    ClaimRequest, EnqueueError, NewDelivery, NewMessage, Unavailable,
     admin::Which,
     claim::ClaimError,
     incarnation::Incarnation,
-    model::{Attempt, Pod as Standing, Span},
-    reap::{Beat, Reaped},
+    model::{Incoming, Pod as Standing, Span},
+    reap::Beat,
     record::DeliveryId,
     settle::Fact,
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::{
-    choice::{self, HOUR},
-    run::Run,
-};
+use super::{choice, run::Run};
 use crate::world;
 
-type Step = Result<(), String>;
+pub(super) type Step = Result<(), String>;
 
 impl Run {
     pub(super) async fn step(&mut self, rng: &mut StdRng, step: u64) -> Step {
@@ -38,8 +35,13 @@ impl Run {
             30..33 => self.enqueue_unheard(rng, pod).await,
             33 | 34 => self.confirm_aborts(pod).await,
             35..51 => {
-                let (max, per_lane, alone) = (rng.random_range(1..=12), rng.random_range(1..=6), rng.random_ratio(3, 4));
-                if is_lost { self.claim_unheard(pod, max).await } else { self.claim(pod, max, per_lane, alone).await.map(drop) }
+                let (max, per_lane, alone) =
+                    (rng.random_range(1..=12), rng.random_range(1..=6), rng.random_ratio(3, 4));
+                if is_lost {
+                    self.claim_unheard(pod, max).await
+                } else {
+                    self.claim(pod, max, per_lane, alone).await.map(drop)
+                }
             }
             51..68 => self.settle(rng, pod, is_lost).await,
             68..73 => self.release(rng, pod, is_lost).await,
@@ -59,7 +61,10 @@ impl Run {
 
     /// A new life, if the pod has none.
     pub(super) async fn revive(&mut self, pod: usize) -> Step {
-        if self.pods[pod].life().is_some_and(|life| matches!(self.model.pods.get(&life), Some(Standing::Live { .. }))) {
+        if self.pods[pod]
+            .life()
+            .is_some_and(|life| matches!(self.model.pods.get(&life), Some(Standing::Live { .. })))
+        {
             return Ok(());
         }
         let life = Incarnation::random();
@@ -106,7 +111,14 @@ impl Run {
         if rng.random() { self.confirm_aborts(pod).await } else { Ok(()) }
     }
 
-    async fn take_in(&mut self, pod: usize, size: u32, deliveries: Vec<NewDelivery>, has_sender: bool, patience: Duration) -> Step {
+    async fn take_in(
+        &mut self,
+        pod: usize,
+        size: u32,
+        deliveries: Vec<NewDelivery>,
+        has_sender: bool,
+        patience: Duration,
+    ) -> Step {
         let from = self.now().await;
         let partition = self.pods[pod].partition.clone();
         let id = partition.new_id();
@@ -122,17 +134,21 @@ impl Run {
         let answer = partition.enqueue(message, patience).await;
         let now = self.since(from).await;
         let discarded = size - named as u32;
-        let life = self.pods[pod].life();
+        let new = Incoming { by: self.pods[pod].life(), has_sender, discarded, deliveries: &deliveries };
         match answer {
             Ok(enqueued) => {
-                let expected = self.model.enqueue(&id, life, has_sender, discarded, &deliveries, now);
-                let claimed: BTreeSet<u32> = enqueued.claimed.iter().map(|one| one.claim.delivery().number).collect();
-                let expected: BTreeSet<u32> = (0..).zip(expected).filter(|(_, is)| *is).map(|(number, _)| number).collect();
+                let expected = self.model.enqueue(&id, &new, now);
+                let claimed: BTreeSet<u32> =
+                    enqueued.claimed.iter().map(|one| one.claim.delivery().number).collect();
+                let expected: BTreeSet<u32> =
+                    (0..).zip(expected).filter(|(_, is)| *is).map(|(number, _)| number).collect();
                 self.pods[pod].hand.extend(enqueued.claimed);
                 expect("enqueue: claimed", claimed, expected)
             }
-            Err(EnqueueError::Unavailable(Unavailable::Unanswered { .. })) if patience < Duration::from_secs(1) => {
-                self.model.enqueue(&id, life, has_sender, discarded, &deliveries, now);
+            Err(EnqueueError::Unavailable(Unavailable::Unanswered { .. }))
+                if patience < Duration::from_secs(1) =>
+            {
+                self.model.enqueue(&id, &new, now);
                 Ok(())
             }
             Err(why) => Err(format!("enqueue: {why}")),
@@ -154,7 +170,13 @@ impl Run {
     }
 
     /// Claims; returns how many it got.
-    pub(super) async fn claim(&mut self, pod: usize, max: u32, per_lane: u32, may_take_alone: bool) -> Result<usize, String> {
+    pub(super) async fn claim(
+        &mut self,
+        pod: usize,
+        max: u32,
+        per_lane: u32,
+        may_take_alone: bool,
+    ) -> Result<usize, String> {
         let Some(life) = self.pods[pod].life() else { return Ok(0) };
         let from = self.now().await;
         let could = self.model.has_claimable(Span { from, until: from });
@@ -172,14 +194,19 @@ impl Run {
             return Err("claim: something can be claimed, and a claim got nothing".to_owned());
         }
         if !batch.unreadable.is_empty() || batch.claimed.len() > max as usize {
-            return Err(format!("claim: unreadable {:?}, {} of {max}", batch.unreadable, batch.claimed.len()));
+            return Err(format!(
+                "claim: unreadable {:?}, {} of {max}",
+                batch.unreadable,
+                batch.claimed.len()
+            ));
         }
         let alone = batch.claimed.iter().filter(|one| one.is_alone).count();
         expect("claim: tried alone", true, alone <= usize::from(may_take_alone))?;
         let got = batch.claimed.len();
         for one in batch.claimed {
             let known = self.model.claim(life, one.claim.delivery(), now)?;
-            let recipients: Vec<u32> = one.delivery.recipients.iter().map(|addressee| addressee.number).collect();
+            let recipients: Vec<u32> =
+                one.delivery.recipients.iter().map(|addressee| addressee.number).collect();
             if one.delivery.kind == postrider_queue::Kind::Message {
                 expect("claim: recipients", &recipients, &known.recipients)?;
             }
@@ -205,169 +232,6 @@ impl Run {
             self.model.claim(life, id, now)?;
         }
         Ok(())
-    }
-
-    async fn settle(&mut self, rng: &mut StdRng, pod: usize, is_lost: bool) -> Step {
-        let count = rng.random_range(1..=6).min(self.pods[pod].hand.len());
-        if count == 0 {
-            return Ok(());
-        }
-        let mut batch = Vec::new();
-        let mut attempts: Vec<(Incarnation, Attempt)> = Vec::new();
-        for _ in 0..count {
-            let at = rng.random_range(0..self.pods[pod].hand.len());
-            let claimed = self.pods[pod].hand.swap_remove(at);
-            let holder = claimed.claim.holder();
-            let (settlement, attempt) = choice::settlement(rng, claimed);
-            batch.push(settlement);
-            attempts.push((holder, attempt));
-        }
-        let from = self.now().await;
-        if is_lost {
-            self.proxy.lose_next();
-        }
-        // Settled until answered, as the relay does.
-        let partition = self.pods[pod].partition.clone();
-        let settled = loop {
-            match partition.settle(batch).await {
-                Ok(settled) => break settled,
-                Err((back, _)) => batch = back,
-            }
-        };
-        let was_lost = is_lost && self.proxy.has_lost();
-        let now = self.since(from).await;
-        let mut by_holder: Vec<usize> = (0..attempts.len()).collect();
-        by_holder.sort_by_key(|at| attempts[*at].0);
-        for at in by_holder {
-            let (holder, attempt) = &attempts[at];
-            self.tell(format!("  settle {attempt:?} of {holder}: {:?}", settled[at]));
-            let applied = self.model.settle(*holder, attempt, now);
-            // Asked twice, the second answer may be that the claim is gone; that it changed nothing is seen by comparison.
-            if !was_lost {
-                expect("settle", settled[at] == Settled::Applied, applied)?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn release(&mut self, rng: &mut StdRng, pod: usize, is_lost: bool) -> Step {
-        let count = rng.random_range(0..=4).min(self.pods[pod].hand.len());
-        let given: Vec<_> = self.pods[pod].hand.drain(..count).collect();
-        let (wait, from) = (choice::wait(rng), self.now().await);
-        let claims: Vec<_> = given.iter().map(|one| &one.claim).collect();
-        if is_lost {
-            self.proxy.lose_next();
-        }
-        let partition = self.pods[pod].partition.clone();
-        let released = match partition.release(&claims, wait).await {
-            Ok(released) => released,
-            Err(_) => partition.release(&claims, wait).await.map_err(said("release"))?,
-        };
-        let was_lost = is_lost && self.proxy.has_lost();
-        let now = self.since(from).await;
-        let mut expected = 0;
-        for claim in claims {
-            let number = claim.number().get();
-            expected += u64::from(self.model.release(claim.holder(), claim.delivery(), number, wait, now));
-        }
-        if was_lost { Ok(()) } else { expect("release", released, expected) }
-    }
-
-    pub(super) async fn release_hand(&mut self, pod: usize, wait: Duration) -> Step {
-        let from = self.now().await;
-        let given: Vec<_> = self.pods[pod].hand.drain(..).collect();
-        let claims: Vec<_> = given.iter().map(|one| &one.claim).collect();
-        self.pods[pod].partition.release(&claims, wait).await.map_err(said("release"))?;
-        let now = self.since(from).await;
-        for one in &given {
-            self.model.release(one.claim.holder(), one.claim.delivery(), one.claim.number().get(), wait, now);
-        }
-        // What has expired or is to be bounced would come back at once: it goes, so that the drain ends.
-        for one in given.iter().filter(|one| one.ending.is_some()) {
-            self.delete(pod, one.claim.delivery()).await?;
-        }
-        Ok(())
-    }
-
-    async fn delete(&mut self, pod: usize, delivery: &DeliveryId) -> Step {
-        let which = Which::Delivery(delivery.clone());
-        let wish = postrider_queue::admin::Wish::Delete;
-        let from = self.now().await;
-        let granted = self.pods[pod].partition.wish(&wish, std::slice::from_ref(&which)).await.map_err(said("wish"))?;
-        let now = self.since(from).await;
-        expect("wish", granted, self.model.wish(&wish, &which, now))
-    }
-
-    async fn suspend(&mut self, rng: &mut StdRng, pod: usize) -> Step {
-        let lane = choice::lane(rng);
-        let from = self.now().await;
-        let partition = self.pods[pod].partition.clone();
-        if rng.random() {
-            let wait = *choice::one(rng, &[Duration::from_millis(5), HOUR]);
-            partition.suspend(&lane, wait, &self.config).await.map_err(said("suspend"))?;
-            let now = self.since(from).await;
-            self.model.suspend(&lane, wait, now);
-        } else {
-            partition.resume(&lane).await.map_err(said("resume"))?;
-            self.model.resume(&lane);
-        }
-        Ok(())
-    }
-
-    /// One slice of a reap: of one that lives (if the counter is right), or of one that somebody began to reap.
-    async fn reap(&mut self, rng: &mut StdRng, pod: usize, is_lost: bool) -> Step {
-        let known: Vec<(Incarnation, Standing)> =
-            self.model.pods.iter().filter(|(_, standing)| **standing != Standing::Ended).map(|(id, standing)| (*id, *standing)).collect();
-        if known.is_empty() {
-            return Ok(());
-        }
-        let (dead, standing) = *choice::one(rng, &known);
-        let seen = match standing {
-            Standing::Live { counter } => counter + u64::from(rng.random_ratio(1, 5)),
-            Standing::Reaping { .. } | Standing::Ended => 0,
-        };
-        self.move_claims(pod, dead, Some(seen), is_lost).await
-    }
-
-    async fn leave(&mut self, pod: usize) -> Step {
-        let Some(life) = self.pods[pod].life() else { return Ok(()) };
-        self.move_claims(pod, life, None, false).await
-    }
-
-    async fn move_claims(&mut self, pod: usize, dead: Incarnation, seen: Option<u64>, is_lost: bool) -> Step {
-        let (from, before) = (self.now().await, self.scan().await.claims_of(&dead.to_string()));
-        if is_lost {
-            self.proxy.lose_next();
-        }
-        let partition = self.pods[pod].partition.clone();
-        let call = async || match seen {
-            Some(seen) => partition.reap(dead, seen).await,
-            None => partition.leave(dead).await,
-        };
-        let answer = match call().await {
-            Ok(answer) => answer,
-            Err(_) => call().await.map_err(said("reap"))?,
-        };
-        let was_lost = is_lost && self.proxy.has_lost();
-        let (now, after) = (self.since(from).await, self.scan().await);
-        let left = after.claims_of(&dead.to_string());
-        let moved: BTreeSet<&DeliveryId> = before.difference(&left).collect();
-        let is_fenced = self.model.fence(dead, seen);
-        expect("reap: fenced", answer != Reaped::Alive, is_fenced)?;
-        for id in &moved {
-            self.model.reaped(dead, id, now)?;
-        }
-        match answer {
-            Reaped::Alive => expect("reap: alive, moved", moved.len(), 0)?,
-            Reaped::More { moved: told } if !was_lost => expect("reap: more", (told as usize, left.is_empty()), (moved.len(), false))?,
-            Reaped::Done { moved: told } if !was_lost => expect("reap: done", (told as usize, left.is_empty()), (moved.len(), true))?,
-            Reaped::More { .. } | Reaped::Done { .. } => {}
-        }
-        if matches!(answer, Reaped::Done { .. }) {
-            self.model.reap_ended(dead);
-        }
-        let state = after.pod(&dead.to_string()).unwrap_or_default();
-        expect("reap: state", state.starts_with('L'), answer == Reaped::Alive)
     }
 
     async fn tell_facts(&mut self, rng: &mut StdRng, pod: usize) -> Step {
@@ -416,9 +280,13 @@ impl Run {
         let answer = self.pods[pod].partition.reassert(&claims).await;
         match answer {
             Ok(lost) => {
-                let is_lost = |id: &DeliveryId, number| !self.model.find(id).is_some_and(|found| found.is_claimed_by(life, number));
-                let expected = claims.iter().filter(|(id, number)| is_lost(id, number.get())).map(|(id, _)| id.clone());
-                let (lost, expected): (BTreeSet<_>, BTreeSet<_>) = (lost.into_iter().collect(), expected.collect());
+                let is_lost = |id: &DeliveryId, number| {
+                    !self.model.find(id).is_some_and(|found| found.is_claimed_by(life, number))
+                };
+                let expected =
+                    claims.iter().filter(|(id, number)| is_lost(id, number.get())).map(|(id, _)| id.clone());
+                let (lost, expected): (BTreeSet<_>, BTreeSet<_>) =
+                    (lost.into_iter().collect(), expected.collect());
                 expect("reassert", lost, expected)
             }
             Err(ClaimError::Fenced) => expect("reassert: fenced", claims.is_empty() || is_live, false),
@@ -433,7 +301,8 @@ impl Run {
         let from = self.now().await;
         let claims = partition.claims_of(life).await.map_err(said("claims_of"))?;
         let hand = &self.pods[pod].hand;
-        let is_known = |id: &DeliveryId| hand.iter().any(|one| one.claim.holder() == life && one.claim.delivery() == id);
+        let is_known =
+            |id: &DeliveryId| hand.iter().any(|one| one.claim.holder() == life && one.claim.delivery() == id);
         let unknown: Vec<_> = claims.into_iter().filter(|(id, _)| !is_known(id)).collect();
         let released = partition.release_unknown(life, &unknown).await.map_err(said("release_unknown"))?;
         let now = self.since(from).await;
@@ -458,10 +327,11 @@ fn envelope(size: u32, has_sender: bool) -> Envelope {
     }
 }
 
-fn said(what: &'static str) -> impl Fn(Unavailable) -> String {
+pub(super) fn said(what: &'static str) -> impl Fn(Unavailable) -> String {
     move |why| format!("{what}: {why}")
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, store: T, model: T) -> Step {
+#[expect(clippy::needless_pass_by_value, reason = "both are values made for this")]
+pub(super) fn expect<T: PartialEq + std::fmt::Debug>(what: &str, store: T, model: T) -> Step {
     if store == model { Ok(()) } else { Err(format!("{what}: store {store:?}, model {model:?}")) }
 }
