@@ -1,7 +1,7 @@
 //! Whether a server can keep the promise behind a 250: its settings, version and state, judged before the first enqueue on a new
 //! connection and every minute.
 //! **Owns:** [`Facts`] and the verdict on them, pure. **Never:** changes a setting of the server.
-//! Invariant: I1. The facts behind each rule: docs/decisions on durability.
+//! Invariant: I1.
 
 mod ask;
 mod facts;

@@ -1,3 +1,5 @@
+//! Heartbeats of several processes over a real store that stalls, and processes that hang.
+
 use std::{
     collections::{BTreeMap, HashSet},
     process::{Child, Command, Stdio},

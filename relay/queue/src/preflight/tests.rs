@@ -1,3 +1,5 @@
+//! What is found wrong with a server, word for word.
+
 use std::collections::HashMap;
 
 use redis::Value;

@@ -1,3 +1,5 @@
+//! When the gate closes, and for how long.
+
 use super::*;
 
 fn at(millis: u64) -> Mono {

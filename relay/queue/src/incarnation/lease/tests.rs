@@ -1,3 +1,5 @@
+//! Whoever cannot prove that it is believed alive sends no dot.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Only who stood still under unbroken watch is dead.
+
 use proptest::prelude::*;
 
 use super::*;
