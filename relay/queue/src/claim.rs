@@ -259,7 +259,7 @@ struct Entry {
 impl Entry {
     fn read(value: Value) -> Result<Self, Unavailable> {
         let mut fields = Fields::of(value)?;
-        Ok(Self {
+        let mut entry = Self {
             delivery: answer::parsed(&fields.text()?)?,
             number: ClaimNumber(fields.number()?),
             ending: fields.text()?,
@@ -277,13 +277,9 @@ impl Entry {
                 released: false,
             },
             wish: fields.text()?,
-        }
-        .with_released(fields.number()? == 1))
-    }
-
-    fn with_released(mut self, released: bool) -> Self {
-        self.raw.released = released;
-        self
+        };
+        entry.raw.released = fields.number()? == 1;
+        Ok(entry)
     }
 
     /// What it is, or the claim of what can't be read.

@@ -91,6 +91,8 @@ pub struct Fact {
     pub delivery: DeliveryId,
     /// The recipients.
     pub delivered: Vec<u32>,
+    /// Whether that delivery is a report: its one recipient is the sender, not the envelope's first.
+    pub is_report: bool,
 }
 
 /// Settlements in one call, at most.
@@ -100,7 +102,9 @@ impl Settlement {
     /// The facts in it, to be kept for a few minutes and told again after a change of the store.
     pub fn fact(&self) -> Option<Fact> {
         let delivered: Vec<u32> = self.of_kind(OutcomeKind::Delivered).collect();
-        (!delivered.is_empty()).then(|| Fact { delivery: self.claimed.delivery.id.clone(), delivered })
+        let (id, kind) = (&self.claimed.delivery.id, self.claimed.delivery.kind);
+        let is_report = kind != Kind::Message;
+        (!delivered.is_empty()).then(|| Fact { delivery: id.clone(), delivered, is_report })
     }
 
     fn of_kind(&self, kind: OutcomeKind) -> impl Iterator<Item = u32> {

@@ -17,6 +17,8 @@ pub struct Attempt {
     pub delivery: DeliveryId,
     /// Under which claim.
     pub number: u64,
+    /// Whether that is a report.
+    pub is_report: bool,
     /// Who has it.
     pub delivered: Vec<u32>,
     /// Who never will.
@@ -40,16 +42,24 @@ impl Model {
             self.apply(attempt, now);
             self.end_empty_messages();
         } else {
-            self.tell(&attempt.delivery, &attempt.delivered, &attempt.notices, now);
+            self.tell_of(&attempt.delivery, attempt.is_report, (&attempt.delivered, &attempt.notices), now);
         }
         has_claim
     }
 
-    /// Facts alone: in the delivery that they were learnt in, or, if that has ended, wherever those recipients are now.
-    pub fn tell(&mut self, id: &DeliveryId, delivered: &[u32], notices: &[NewNotice], now: Span) {
+    /// Facts alone, of a delivery that is a report or not.
+    pub fn tell(&mut self, id: &DeliveryId, is_report: bool, delivered: &[u32], now: Span) {
+        self.tell_of(id, is_report, (delivered, &[]), now);
+    }
+
+    /// They count in the delivery that they were learnt in, or, if that has ended, wherever those recipients are now. The sender, who
+    /// got a report, is nobody's recipient.
+    fn tell_of(&mut self, id: &DeliveryId, is_report: bool, told: (&[u32], &[NewNotice]), now: Span) {
+        let (delivered, notices) = told;
         let own = self.find(id).map(|delivery| (delivery.kind, delivery.is_claimed()));
         match own {
             _ if delivered.is_empty() => return,
+            None if is_report => {}
             Some((Kind::Message, _)) => self.tell_one(id, delivered, notices, now),
             // A report has one addressee. While somebody tries it, that one's settle ends it.
             Some((Kind::Bounce | Kind::DelayNotice | Kind::SuccessNotice, true)) => {}

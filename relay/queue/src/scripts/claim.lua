@@ -9,11 +9,15 @@ local incarnation, most, per_lane, may_alone, tag = ARGV[2], tonumber(ARGV[3]), 
 local ALONE_FROM, ALONE_WAIT = 2, 5000
 if not is_live(incarnation) then return {'fenced'} end
 
+-- The classes that have lanes due.
 local classes, total_weight = {}, 0
 for at = 7, #ARGV, 2 do
-  local class = {key = KEYS[6 + (at - 7) / 2], name = ARGV[at], weight = tonumber(ARGV[at + 1])}
-  classes[#classes + 1] = class
-  total_weight = total_weight + class.weight
+  local lanes = redis.call('ZRANGEBYSCORE', KEYS[6 + (at - 7) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8)
+  if #lanes > 0 then
+    local class = {lanes = lanes, weight = tonumber(ARGV[at + 1])}
+    classes[#classes + 1] = class
+    total_weight = total_weight + class.weight
+  end
 end
 
 local taken, claims, gone, next_looks = {}, {}, {}, {}
@@ -56,7 +60,7 @@ local function take_ending()
 end
 
 -- Takes from one lane and plans when it is looked at next.
-local function take_from(class, lane, room)
+local function take_from(lane, room)
   local till, is_void = suspended_until(lane, tag)
   if till > now then
     next_looks[lane] = till
@@ -95,12 +99,10 @@ end
 
 local function take_class(class, room)
   local took = 0
-  local lanes = redis.call('ZRANGEBYSCORE', class.key, '-inf', digits(now), 'LIMIT', 0, room + 8)
-  for _, lane in ipairs(lanes) do
+  for _, lane in ipairs(class.lanes) do
     if took >= room then break end
-    if next_looks[lane] == nil then took = took + take_from(class, lane, room - took) end
+    if next_looks[lane] == nil then took = took + take_from(lane, room - took) end
   end
-  return took
 end
 
 -- Each class has its share; what one doesn't use, the others do. The first turn goes round by weight, so that a claim of one
@@ -124,7 +126,7 @@ local function take_due()
 end
 
 take_ending()
-if #taken < most then take_due() end
+if #taken < most and #classes > 0 then take_due() end
 for lane, at in pairs(next_looks) do
   local lanes = key('lanes:' .. class_of(lane))
   if at then write('ZADD', lanes, digits(at), lane) else write('ZREM', lanes, lane) end

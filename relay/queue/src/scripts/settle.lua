@@ -2,7 +2,7 @@
 -- split, bounce, notices of a delay) needs the claim with its number. Reports enter with the end of the recipients they tell of.
 -- KEYS: meta, claims:INC (or meta, for facts alone). ARGV: prefix, INC (or empty), entries of history kept, then a packed item each:
 -- {member, number (or empty), delivered, bounced, discarded, what (D defer, H hold, S split), argument, history record,
--- reports {{kind, lane, expires in ms, about, report, addressees}}, event, deferred}. Split's argument: {{lane, wait in ms, recipients,
+-- reports {{kind, lane, expires in ms, about, report, addressees}}, event, deferred, 1 if a report was tried}. Split's argument: {{lane, wait in ms, recipients,
 -- addressees}}. Answers 1 (applied) or 0 (claim lost) for each. Told twice, the second is 0 and changes nothing.
 -- Invariants: I2, I4, I5, I8 (allow-oom: settling frees memory).
 local incarnation, kept = ARGV[2], ARGV[3]
@@ -133,10 +133,12 @@ local function end_if_empty(d, left)
   end
 end
 
--- The claim is lost: only who was delivered to counts, in whichever delivery they are now.
+-- The claim is lost: only who was delivered to counts, in whichever delivery they are now. A report's one recipient is the sender:
+-- once it has ended (this may be told twice), its number 0 means nobody else.
 local function tell(of, number, item)
   if item[3] == '' then return end
   local own = delivery(of, number)
+  if not own and tonumber(item[12]) == 1 then return end
   local candidates = own and {number} or {}
   if not own then
     for other = 0, of.next - 1 do candidates[#candidates + 1] = digits(other) end

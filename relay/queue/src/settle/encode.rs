@@ -21,7 +21,7 @@ pub(super) fn item(settlement: &Settlement) -> Vec<u8> {
     let reports = reports(settlement);
     let history = codec::encode(&history(settlement, &left, &reports));
     let mut packed = Packed::default();
-    packed.array(11);
+    packed.array(12);
     packed.text(delivery.id.to_string()).number(settlement.claimed.claim.number().get());
     packed.text(codec::list(settlement.of_kind(OutcomeKind::Delivered)));
     packed.text(codec::list(settlement.of_kind(OutcomeKind::Bounced)));
@@ -34,15 +34,17 @@ pub(super) fn item(settlement: &Settlement) -> Vec<u8> {
     }
     packed.text(event::encode(&settlement.outcomes));
     packed.number(settlement.of_kind(OutcomeKind::Deferred).count() as u64);
+    packed.number(u64::from(delivery.kind != Kind::Message));
     packed.finish()
 }
 
 pub(super) fn fact(fact: &Fact) -> Vec<u8> {
     let mut packed = Packed::default();
-    packed.array(11);
+    packed.array(12);
     packed.text(fact.delivery.to_string()).text("");
     packed.text(codec::list(fact.delivered.iter().copied()));
     packed.text("").text("").text("D").text("0").text("").array(0).text("").text("0");
+    packed.number(u64::from(fact.is_report));
     packed.finish()
 }
 

@@ -78,8 +78,8 @@ pub(super) fn wish(rng: &mut StdRng) -> Wish {
 }
 
 /// A delivery of the queue, or one that is no longer there.
-pub(super) fn any_delivery(rng: &mut StdRng, model: &Model, past: &[DeliveryId]) -> Option<DeliveryId> {
-    let known: Vec<DeliveryId> = model.deliveries().map(|(id, _)| id).collect();
+pub(super) fn any_delivery(rng: &mut StdRng, model: &Model, past: &[(DeliveryId, Kind)]) -> Option<(DeliveryId, Kind)> {
+    let known: Vec<_> = model.deliveries().map(|(id, delivery)| (id, delivery.kind)).collect();
     if rng.random_ratio(1, 6) { past.choose(rng).cloned() } else { known.choose(rng).cloned() }
 }
 
@@ -114,6 +114,7 @@ pub(super) fn settlement(rng: &mut StdRng, claimed: Claimed) -> (Settlement, Att
     let attempt = Attempt {
         delivery: claimed.delivery.id.clone(),
         number: claimed.claim.number().get(),
+        is_report: claimed.delivery.kind != Kind::Message,
         delivered: of(OutcomeKind::Delivered),
         bounced: of(OutcomeKind::Bounced),
         discarded: discarded.clone(),

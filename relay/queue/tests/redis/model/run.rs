@@ -8,7 +8,7 @@ use std::{
 
 use postrider_mail::Due;
 use postrider_queue::{
-    Claimed, ConfigTag, Durability, Partition, PartitionOptions,
+    Claimed, ConfigTag, Durability, Kind, Partition, PartitionOptions,
     connection::Target,
     incarnation::{Incarnation, LeaseHandle},
     keys::FleetName,
@@ -46,7 +46,7 @@ pub(super) struct Run {
     pub(super) proxy: Proxy,
     pub(super) config: ConfigTag,
     /// Deliveries that there were.
-    pub(super) past: Vec<DeliveryId>,
+    pub(super) past: Vec<(DeliveryId, Kind)>,
     /// When the store was last compared.
     checked: Due,
     connection: MultiplexedConnection,
@@ -124,7 +124,8 @@ impl Run {
         if scan.accepted() != self.model.accepted {
             problems.push(format!("accepted: model {}, store {}", self.model.accepted, scan.accepted()));
         }
-        self.past.extend(scan.deliveries.keys().take(2).cloned());
+        self.past.extend(scan.deliveries.iter().take(2).map(|(id, found)| (id.clone(), found.kind)));
+        self.past.extend(scan.deliveries.iter().next_back().map(|(id, found)| (id.clone(), found.kind)));
         if problems.is_empty() { Ok(()) } else { Err(problems.join("\n  ")) }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use postrider_mail::{Envelope, Recipient, ReversePath};
 use postrider_queue::{
-    ClaimRequest, EnqueueError, NewDelivery, NewMessage, Unavailable,
+    ClaimRequest, EnqueueError, Kind, NewDelivery, NewMessage, Unavailable,
     admin::Which,
     claim::ClaimError,
     incarnation::Incarnation,
@@ -207,7 +207,7 @@ impl Run {
             let known = self.model.claim(life, one.claim.delivery(), now)?;
             let recipients: Vec<u32> =
                 one.delivery.recipients.iter().map(|addressee| addressee.number).collect();
-            if one.delivery.kind == postrider_queue::Kind::Message {
+            if one.delivery.kind == Kind::Message {
                 expect("claim: recipients", &recipients, &known.recipients)?;
             }
             expect("claim: number", one.claim.number().get(), known.number)?;
@@ -235,14 +235,15 @@ impl Run {
     }
 
     async fn tell_facts(&mut self, rng: &mut StdRng, pod: usize) -> Step {
-        let Some(delivery) = choice::any_delivery(rng, &self.model, &self.past) else { return Ok(()) };
+        let Some((delivery, kind)) = choice::any_delivery(rng, &self.model, &self.past) else { return Ok(()) };
         let delivered: Vec<u32> = (0..4).filter(|_| rng.random_ratio(1, 3)).collect();
         let from = self.now().await;
-        let fact = Fact { delivery: delivery.clone(), delivered: delivered.clone() };
+        let is_report = kind != Kind::Message;
+        let fact = Fact { delivery: delivery.clone(), delivered: delivered.clone(), is_report };
         self.tell(format!("  fact {fact:?}"));
         self.pods[pod].partition.tell(&[fact]).await.map_err(said("tell"))?;
         let now = self.since(from).await;
-        self.model.tell(&delivery, &delivered, &[], now);
+        self.model.tell(&delivery, is_report, &delivered, now);
         Ok(())
     }
 
@@ -251,7 +252,7 @@ impl Run {
         let which = if rng.random() {
             choice::any_message(rng, &self.model).map(Which::Message)
         } else {
-            choice::any_delivery(rng, &self.model, &self.past).map(Which::Delivery)
+            choice::any_delivery(rng, &self.model, &self.past).map(|(id, _)| Which::Delivery(id))
         };
         let Some(which) = which else { return Ok(()) };
         self.tell(format!("  wish {wish:?} of {which:?}"));
