@@ -69,9 +69,11 @@ impl Partition {
         });
         let names: Vec<String> = names.collect();
         let meta = self.keys().named("meta");
-        let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), letter.as_bytes(), reason.as_bytes()];
+        let mut args: Vec<&[u8]> =
+            vec![self.keys().prefix().as_bytes(), letter.as_bytes(), reason.as_bytes()];
         args.extend(names.iter().map(String::as_bytes));
-        let answer = self.connections().run(Purpose::Admin, &script::ADMIN, &[&meta], &args, CALL_LIMIT).await?;
+        let answer =
+            self.connections().run(Purpose::Admin, &script::ADMIN, &[&meta], &args, CALL_LIMIT).await?;
         let mut answer = Fields::of(answer)?;
         Ok(Granted { done: answer.number()?, recorded: answer.number()?, passed_over: answer.number()? })
     }
@@ -87,7 +89,8 @@ impl Partition {
         cursor: Option<Cursor>,
     ) -> Result<(Granted, Option<Cursor>), Unavailable> {
         let page = self.list(filter, cursor).await?;
-        let which: Vec<Which> = page.deliveries.into_iter().map(|seen| Which::Delivery(seen.delivery.id)).collect();
+        let which: Vec<Which> =
+            page.deliveries.into_iter().map(|seen| Which::Delivery(seen.delivery.id)).collect();
         let mut granted = Granted::default();
         for slice in which.chunks(MAX_WISHES) {
             let more = self.wish(wish, slice).await?;

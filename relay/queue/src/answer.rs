@@ -36,7 +36,9 @@ pub(crate) fn text(value: Value) -> Result<String, Unavailable> {
 
 pub(crate) fn number(value: Value) -> Result<u64, Unavailable> {
     match value {
-        Value::Int(number) => u64::try_from(number).map_err(|_| Unavailable::unreadable(number, "a number that isn't negative")),
+        Value::Int(number) => {
+            u64::try_from(number).map_err(|_| Unavailable::unreadable(number, "a number that isn't negative"))
+        }
         value => parsed(&text(value)?),
     }
 }
@@ -52,7 +54,11 @@ pub(crate) fn score(value: Value) -> Result<u64, Unavailable> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are milliseconds and counts below 2^53")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "scores are milliseconds and counts below 2^53"
+)]
 fn whole(score: f64) -> u64 {
     score.max(0.0) as u64
 }

@@ -233,7 +233,8 @@ impl Partition {
             for value in std::mem::take(&mut loaded) {
                 let chunk = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
                 let bytes = answer::optional_bytes(value)?.ok_or_else(|| missing(chunk))?;
-                let bytes = decode(bytes).map_err(|what| BodyError::Unreadable { id: id.clone(), chunk, what })?;
+                let bytes =
+                    decode(bytes).map_err(|what| BodyError::Unreadable { id: id.clone(), chunk, what })?;
                 chunks.push(bytes);
             }
             let mut next = redis::Pipeline::new();

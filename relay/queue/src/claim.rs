@@ -140,7 +140,15 @@ impl Claimed {
     }
 
     pub(crate) fn new(claim: Claim, delivery: Delivery, body_chunks: u32, claimed_at: Due) -> Self {
-        Self { claim, delivery, ending: None, is_alone: false, body_chunks, claimed_at, since: Instant::now() }
+        Self {
+            claim,
+            delivery,
+            ending: None,
+            is_alone: false,
+            body_chunks,
+            claimed_at,
+            since: Instant::now(),
+        }
     }
 }
 
@@ -184,7 +192,10 @@ impl Partition {
     ///
     /// # Errors
     /// If the store gave no answer.
-    pub async fn claims_of(&self, incarnation: Incarnation) -> Result<Vec<(DeliveryId, ClaimNumber)>, Unavailable> {
+    pub async fn claims_of(
+        &self,
+        incarnation: Incarnation,
+    ) -> Result<Vec<(DeliveryId, ClaimNumber)>, Unavailable> {
         let command = redis::cmd("HGETALL").arg(self.keys().claims(incarnation)).to_owned();
         let answer = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
         let mut values = answer.into_iter();
@@ -200,17 +211,24 @@ impl Partition {
     ///
     /// # Errors
     /// If the store gave no answer, or the incarnation is fenced.
-    pub async fn reassert(&self, claims: &[(DeliveryId, ClaimNumber)]) -> Result<Vec<DeliveryId>, ClaimError> {
+    pub async fn reassert(
+        &self,
+        claims: &[(DeliveryId, ClaimNumber)],
+    ) -> Result<Vec<DeliveryId>, ClaimError> {
         let holder = self.lease().incarnation().ok_or(ClaimError::Fenced)?;
         let keys = [self.keys().named("meta"), self.keys().named("pods"), self.keys().claims(holder)];
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let holder_text = holder.to_string();
         let mut lost = Vec::new();
         for slice in claims.chunks(MAX_CLAIM as usize) {
-            let members: Vec<String> = slice.iter().map(|(delivery, number)| member(delivery, *number)).collect();
+            let members: Vec<String> =
+                slice.iter().map(|(delivery, number)| member(delivery, *number)).collect();
             let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), holder_text.as_bytes()];
             args.extend(members.iter().map(String::as_bytes));
-            let answer = self.connections().run(Purpose::Delivery, &script::REASSERT, &keys, &args, CALL_LIMIT).await?;
+            let answer = self
+                .connections()
+                .run(Purpose::Delivery, &script::REASSERT, &keys, &args, CALL_LIMIT)
+                .await?;
             let mut answer = Fields::of(answer)?;
             if answer.text()? == "fenced" {
                 self.lease().fenced(holder);

@@ -14,7 +14,10 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, TlsCertificates, Value, aio::MultiplexedConnection, io::tcp::TcpSettings};
+use redis::{
+    Client, Cmd, IntoConnectionInfo, Pipeline, TlsCertificates, Value, aio::MultiplexedConnection,
+    io::tcp::TcpSettings,
+};
 
 use self::link::Link;
 use crate::{error::Unavailable, incarnation::LeaseHandle, script::Script};
@@ -86,7 +89,9 @@ impl Connections {
     ) -> Result<Self, Unavailable> {
         let client = client(&target)?;
         let links = |purpose: Purpose| Links {
-            links: (0..purpose.connections()).map(|_| Link::new(client.clone(), purpose, on_connect.clone())).collect(),
+            links: (0..purpose.connections())
+                .map(|_| Link::new(client.clone(), purpose, on_connect.clone()))
+                .collect(),
             next: AtomicUsize::new(0),
         };
         Ok(Self(Arc::new(Inner {
@@ -149,7 +154,9 @@ impl Connections {
         let counts = counts.into_iter().map(crate::answer::number).collect::<Result<Vec<_>, _>>()?;
         match counts[..] {
             [here, there] if here >= 1 && there >= u64::from(replicas) => Ok(()),
-            _ => Err(Unavailable::Unanswered { reason: format!("{counts:?} of [1, {replicas}] disks have it").into() }),
+            _ => Err(Unavailable::Unanswered {
+                reason: format!("{counts:?} of [1, {replicas}] disks have it").into(),
+            }),
         }
     }
 
@@ -173,7 +180,9 @@ impl Connections {
             }
             pipeline.add_command(call.clone());
             let mut answers = self.ask_all(link, &pipeline, limit).await?;
-            let last = answers.pop().ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))?;
+            let last = answers
+                .pop()
+                .ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))?;
             match answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))) {
                 Some(refused) => refused,
                 None => last,
@@ -193,7 +202,12 @@ impl Connections {
     ///
     /// # Errors
     /// If no answer came within `limit`, or the answer is an error.
-    pub async fn command(&self, purpose: Purpose, command: &Cmd, limit: Duration) -> Result<Value, Unavailable> {
+    pub async fn command(
+        &self,
+        purpose: Purpose,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<Value, Unavailable> {
         ok(self.ask(self.links(purpose).choose(), One(command), limit).await?)
     }
 
@@ -232,7 +246,12 @@ impl Connections {
         link.judge(&connection, answer)
     }
 
-    async fn ask_all(&self, link: &Link, commands: &Pipeline, limit: Duration) -> Result<Vec<Value>, Unavailable> {
+    async fn ask_all(
+        &self,
+        link: &Link,
+        commands: &Pipeline,
+        limit: Duration,
+    ) -> Result<Vec<Value>, Unavailable> {
         let connection = link.connection().await?;
         let _unanswered = self.0.lease.as_ref().map(LeaseHandle::in_flight);
         let mut on = connection.handle();
@@ -267,7 +286,11 @@ impl Links {
 
 fn client(target: &Target) -> Result<Client, Unavailable> {
     let refused = |why: redis::RedisError| Unavailable::Refused {
-        reason: format!("the queue's URL: {}; expected redis://[user:password@]host[:port] or rediss://…", why.category()).into(),
+        reason: format!(
+            "the queue's URL: {}; expected redis://[user:password@]host[:port] or rediss://…",
+            why.category()
+        )
+        .into(),
     };
     let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(USER_TIMEOUT);
     let info = target.url.as_str().into_connection_info().map_err(refused)?.set_tcp_settings(tcp);

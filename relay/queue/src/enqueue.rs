@@ -213,7 +213,10 @@ impl Partition {
     async fn abort(&self, id: &QueueId) -> Result<(), Unavailable> {
         let (message, tombstone, text) = (self.keys().message(id), self.keys().tombstone(id), id.to_string());
         let args: [&[u8]; 2] = [self.keys().prefix().as_bytes(), text.as_bytes()];
-        let answer = self.connections().run(Purpose::Delivery, &script::ABORT, &[&message, &tombstone], &args, CALL_LIMIT).await;
+        let answer = self
+            .connections()
+            .run(Purpose::Delivery, &script::ABORT, &[&message, &tombstone], &args, CALL_LIMIT)
+            .await;
         answer.map(|_| ())
     }
 }

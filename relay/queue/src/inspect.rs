@@ -135,7 +135,8 @@ impl Partition {
         let numbers = fields.keys().filter_map(|name| name.strip_prefix('p')?.parse::<u32>().ok());
         let mut numbers: Vec<u32> = numbers.collect();
         numbers.sort_unstable();
-        let message: Message = codec::decode("message", fields.get("m").map_or(&[], Vec::as_slice)).map_err(seen::unreadable)?;
+        let message: Message =
+            codec::decode("message", fields.get("m").map_or(&[], Vec::as_slice)).map_err(seen::unreadable)?;
         let message = Arc::new(message);
         let mut deliveries = Vec::new();
         for number in numbers {
@@ -174,7 +175,8 @@ impl Partition {
         let mut views = Vec::with_capacity(lanes.len());
         for (lane, waiting) in lanes {
             let first = answer::array(about.next().unwrap_or_default())?;
-            let first_due = first.into_iter().nth(1).map(answer::score).transpose()?.map(Due::from_unix_millis);
+            let first_due =
+                first.into_iter().nth(1).map(answer::score).transpose()?.map(Due::from_unix_millis);
             let suspended = answer::optional_bytes(about.next().unwrap_or_default())?;
             let suspended_until = suspended.and_then(|value| seen::suspended_until(&value));
             views.push(LaneView { lane, waiting, first_due, suspended_until });
@@ -193,7 +195,8 @@ impl Partition {
             let mut command = redis::cmd("ZRANGEBYSCORE");
             command.arg(self.keys().named(&format!("lanes:{class}"))).arg("-inf").arg(now.unix_millis());
             command.arg("LIMIT").arg(0).arg(OLDEST_LANES);
-            let lanes = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+            let lanes =
+                answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
             if lanes.is_empty() {
                 continue;
             }
@@ -223,7 +226,8 @@ impl Partition {
         loop {
             let mut command = redis::cmd("XREVRANGE");
             command.arg(self.keys().named("history")).arg(&until).arg("-").arg("COUNT").arg(TRACE_PAGE);
-            let page = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
+            let page =
+                answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
             let is_last = page.len() < TRACE_PAGE;
             for entry in page {
                 until = seen::events_of(id, entry, &mut events)?;

@@ -142,8 +142,12 @@ impl Partition {
         let mut cursor = "0".to_owned();
         let mut lifted = 0;
         loop {
-            let args: [&[u8]; 3] = [self.keys().prefix().as_bytes(), config.as_str().as_bytes(), cursor.as_bytes()];
-            let answer = self.connections().run(Purpose::Delivery, &script::RESUME, &[&meta, &suspended], &args, CALL_LIMIT).await;
+            let args: [&[u8]; 3] =
+                [self.keys().prefix().as_bytes(), config.as_str().as_bytes(), cursor.as_bytes()];
+            let answer = self
+                .connections()
+                .run(Purpose::Delivery, &script::RESUME, &[&meta, &suspended], &args, CALL_LIMIT)
+                .await;
             let mut answer = Fields::of(answer?)?;
             cursor = answer.text()?;
             lifted += answer.number()?;
@@ -156,8 +160,12 @@ impl Partition {
     async fn set_suspension(&self, lane: &Lane, wait: u64, config: &str) -> Result<(), Unavailable> {
         let (meta, suspended) = (self.keys().named("meta"), self.keys().named("suspended"));
         let (lane, wait) = (lane.to_string(), wait.to_string());
-        let args: [&[u8]; 4] = [self.keys().prefix().as_bytes(), lane.as_bytes(), wait.as_bytes(), config.as_bytes()];
-        let answer = self.connections().run(Purpose::Delivery, &script::SUSPEND, &[&meta, &suspended], &args, CALL_LIMIT).await;
+        let args: [&[u8]; 4] =
+            [self.keys().prefix().as_bytes(), lane.as_bytes(), wait.as_bytes(), config.as_bytes()];
+        let answer = self
+            .connections()
+            .run(Purpose::Delivery, &script::SUSPEND, &[&meta, &suspended], &args, CALL_LIMIT)
+            .await;
         answer.map(|_| ())
     }
 }
@@ -171,7 +179,15 @@ mod tests {
         for text in ["Bulk/far.example/default", "Transactional/xn--bcher-kva.example/mail/partners"] {
             assert_eq!(text.parse::<Lane>().expect(text).to_string(), text);
         }
-        for text in ["", "Bulk", "Bulk/far.example", "Bulk/far.example/", "bulk/far.example/x", "Bulk/far.example/a b", "Bulk//x"] {
+        for text in [
+            "",
+            "Bulk",
+            "Bulk/far.example",
+            "Bulk/far.example/",
+            "bulk/far.example/x",
+            "Bulk/far.example/a b",
+            "Bulk//x",
+        ] {
             assert!(text.parse::<Lane>().is_err(), "{text:?}");
         }
     }

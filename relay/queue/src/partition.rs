@@ -7,9 +7,9 @@ use postrider_mail::PartitionName;
 
 use crate::{
     connection::{Connections, OnConnect, Target},
+    enqueue::Aborts,
     error::Unavailable,
     incarnation::LeaseHandle,
-    enqueue::Aborts,
     keys::{FleetName, Keys},
     lane::ConfigTag,
 };

@@ -65,7 +65,10 @@ impl Partition {
         let (meta, pods) = (self.keys().named("meta"), self.keys().named("pods"));
         let (incarnation, format) = (incarnation.to_string(), FORMAT.to_string());
         let args: [&[u8]; 3] = [self.keys().prefix().as_bytes(), incarnation.as_bytes(), format.as_bytes()];
-        let answer = self.connections().run(Purpose::Beat, &script::REGISTER, &[&meta, &pods], &args, CALL_LIMIT).await;
+        let answer = self
+            .connections()
+            .run(Purpose::Beat, &script::REGISTER, &[&meta, &pods], &args, CALL_LIMIT)
+            .await;
         match answer::number(answer?)? {
             0 => Err(Unavailable::Failed { reply: "the incarnation was registered before".into() }),
             _ => Ok(()),
@@ -118,10 +121,15 @@ impl Partition {
     }
 
     async fn move_claims(&self, dead: Incarnation, counter: &str) -> Result<Reaped, Unavailable> {
-        let (meta, pods, claims) = (self.keys().named("meta"), self.keys().named("pods"), self.keys().claims(dead));
+        let (meta, pods, claims) =
+            (self.keys().named("meta"), self.keys().named("pods"), self.keys().claims(dead));
         let (dead, slice) = (dead.to_string(), SLICE.to_string());
-        let args: [&[u8]; 4] = [self.keys().prefix().as_bytes(), dead.as_bytes(), counter.as_bytes(), slice.as_bytes()];
-        let answer = self.connections().run(Purpose::Beat, &script::REAP, &[&meta, &pods, &claims], &args, CALL_LIMIT).await;
+        let args: [&[u8]; 4] =
+            [self.keys().prefix().as_bytes(), dead.as_bytes(), counter.as_bytes(), slice.as_bytes()];
+        let answer = self
+            .connections()
+            .run(Purpose::Beat, &script::REAP, &[&meta, &pods, &claims], &args, CALL_LIMIT)
+            .await;
         let mut answer = Fields::of(answer?)?;
         let verdict = answer.text()?;
         let mut moved = || answer.number().map(|moved| u32::try_from(moved).unwrap_or(u32::MAX));
@@ -138,7 +146,9 @@ fn read_state(state: &str) -> Result<PodState, Unavailable> {
     let mut words = state.split(' ');
     match words.next() {
         Some("L") => {
-            let mut number = || words.next().ok_or_else(|| Unavailable::unreadable("too short a state", "L COUNTER FORMAT"));
+            let mut number = || {
+                words.next().ok_or_else(|| Unavailable::unreadable("too short a state", "L COUNTER FORMAT"))
+            };
             Ok(PodState::Live { counter: answer::parsed(number()?)?, format: answer::parsed(number()?)? })
         }
         Some("R") => Ok(PodState::Reaping),

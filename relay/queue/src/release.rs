@@ -47,14 +47,23 @@ impl Partition {
         self.release_members(incarnation, &members, Duration::ZERO).await
     }
 
-    async fn release_members(&self, holder: Incarnation, members: &[String], wait: Duration) -> Result<u64, Unavailable> {
+    async fn release_members(
+        &self,
+        holder: Incarnation,
+        members: &[String],
+        wait: Duration,
+    ) -> Result<u64, Unavailable> {
         let (meta, claims) = (self.keys().named("meta"), self.keys().claims(holder));
         let (holder, wait) = (holder.to_string(), millis(wait).to_string());
         let mut released = 0;
         for slice in members.chunks(SLICE) {
-            let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), holder.as_bytes(), wait.as_bytes()];
+            let mut args: Vec<&[u8]> =
+                vec![self.keys().prefix().as_bytes(), holder.as_bytes(), wait.as_bytes()];
             args.extend(slice.iter().map(String::as_bytes));
-            let answer = self.connections().run(Purpose::Delivery, &script::RELEASE, &[&meta, &claims], &args, CALL_LIMIT).await;
+            let answer = self
+                .connections()
+                .run(Purpose::Delivery, &script::RELEASE, &[&meta, &claims], &args, CALL_LIMIT)
+                .await;
             released += answer::number(answer?)?;
         }
         Ok(released)

@@ -61,7 +61,8 @@ impl Script {
             };
             let lines = self.parts.iter().flat_map(|part| part.lines());
             // The store parses the text once; the comments are for readers of the file.
-            let code = lines.filter(|line| !line.trim_start().starts_with("--")).flat_map(|line| [line, "\n"]);
+            let code =
+                lines.filter(|line| !line.trim_start().starts_with("--")).flat_map(|line| [line, "\n"]);
             let text = std::iter::once(shebang).chain(code).collect::<String>();
             let sha = redis::Script::new(&text).get_hash().to_owned();
             Built { text, sha }

@@ -129,7 +129,8 @@ impl Partition {
         holders.dedup();
         for holder in holders {
             let of_holder = batch.iter().enumerate().filter(|(_, one)| one.claimed.claim.holder() == holder);
-            let (places, items): (Vec<usize>, Vec<Vec<u8>>) = of_holder.map(|(at, one)| (at, encode::item(one))).unzip();
+            let (places, items): (Vec<usize>, Vec<Vec<u8>>) =
+                of_holder.map(|(at, one)| (at, encode::item(one))).unzip();
             let answers = match self.call_settle(Some(holder), &items).await {
                 Ok(answers) => answers,
                 Err(why) => return Err((batch, why)),
@@ -150,16 +151,24 @@ impl Partition {
         self.call_settle(None, &items).await.map(|_| ())
     }
 
-    async fn call_settle(&self, holder: Option<Incarnation>, items: &[Vec<u8>]) -> Result<Vec<bool>, Unavailable> {
+    async fn call_settle(
+        &self,
+        holder: Option<Incarnation>,
+        items: &[Vec<u8>],
+    ) -> Result<Vec<bool>, Unavailable> {
         let meta = self.keys().named("meta");
         let claims = holder.map_or_else(|| meta.clone(), |holder| self.keys().claims(holder));
         let holder = holder.map(|holder| holder.to_string()).unwrap_or_default();
         let kept = HISTORY_ENTRIES.to_string();
         let mut applied = Vec::with_capacity(items.len());
         for slice in items.chunks(MAX_SETTLE_BATCH) {
-            let mut args: Vec<&[u8]> = vec![self.keys().prefix().as_bytes(), holder.as_bytes(), kept.as_bytes()];
+            let mut args: Vec<&[u8]> =
+                vec![self.keys().prefix().as_bytes(), holder.as_bytes(), kept.as_bytes()];
             args.extend(slice.iter().map(Vec::as_slice));
-            let answer = self.connections().run(Purpose::Delivery, &script::SETTLE, &[&meta, &claims], &args, CALL_LIMIT).await;
+            let answer = self
+                .connections()
+                .run(Purpose::Delivery, &script::SETTLE, &[&meta, &claims], &args, CALL_LIMIT)
+                .await;
             let answers = answer::array(answer?)?;
             if answers.len() != slice.len() {
                 return Err(Unavailable::unreadable(answers.len(), "an answer for each settlement"));

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
+};
 use tokio::time::{Instant, error::Elapsed};
 
 use super::{OnConnect, Purpose};
@@ -41,7 +43,13 @@ struct Failures {
 impl Link {
     pub(super) fn new(client: Client, purpose: Purpose, on_connect: Option<OnConnect>) -> Self {
         let failures = Failures { connections: 0, in_a_row: 0, not_before: Instant::now(), last: None };
-        Self { client, purpose, on_connect, current: Mutex::new(None), connecting: tokio::sync::Mutex::new(failures) }
+        Self {
+            client,
+            purpose,
+            on_connect,
+            current: Mutex::new(None),
+            connecting: tokio::sync::Mutex::new(failures),
+        }
     }
 
     /// The connection, made now if there is none. While the store is away this answers at once with the last failure, until it

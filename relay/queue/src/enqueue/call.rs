@@ -33,19 +33,28 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(partition: &'a Partition, id: &'a QueueId, new: &NewMessage) -> Result<Self, EnqueueError> {
+    pub(super) fn new(
+        partition: &'a Partition,
+        id: &'a QueueId,
+        new: &NewMessage,
+    ) -> Result<Self, EnqueueError> {
         let keys = partition.keys();
         let incarnation = partition.lease().incarnation();
         let addressees = addressees(new)?;
         let message = Arc::new(Message::of(&new.envelope, new.received.clone()));
         // With nothing to deliver there is nothing to keep; chunks written before the end of DATA are removed.
         let ahead = if new.deliveries.is_empty() { Vec::new() } else { ahead(partition, id, new) };
-        let chunks = if new.deliveries.is_empty() { new.body.chunks() - new.body.ahead().count() as u32 } else { new.body.chunks() };
+        let chunks = if new.deliveries.is_empty() {
+            new.body.chunks() - new.body.ahead().count() as u32
+        } else {
+            new.body.chunks()
+        };
         let named = addressees.iter().map(Vec::len).sum::<usize>();
         let mut all_keys = vec![keys.named("meta"), keys.message(id), keys.tombstone(id), keys.named("pods")];
         all_keys.push(incarnation.map_or_else(|| keys.named("meta"), |incarnation| keys.claims(incarnation)));
         all_keys.extend((0..chunks).map(|chunk| keys.body(id, chunk)));
-        let mut lanes: Vec<String> = new.deliveries.iter().map(|delivery| keys.lane(&delivery.lane)).collect();
+        let mut lanes: Vec<String> =
+            new.deliveries.iter().map(|delivery| keys.lane(&delivery.lane)).collect();
         lanes.sort_unstable();
         lanes.dedup();
         all_keys.extend(lanes);
@@ -75,7 +84,9 @@ impl<'a> Call<'a> {
             Durability::Replicated(replicas) => replicas,
         };
         let connections = self.partition.connections();
-        connections.run_behind(Purpose::Enqueue, &ahead, &script::ENQUEUE, &keys, &args, limit, replicas).await
+        connections
+            .run_behind(Purpose::Enqueue, &ahead, &script::ENQUEUE, &keys, &args, limit, replicas)
+            .await
     }
 
     /// What the store answered.
@@ -90,7 +101,11 @@ impl<'a> Call<'a> {
                 let partition = self.partition.name().as_str().into();
                 return Err(EnqueueError::NotOpen { partition, state: answer.text()?.into() });
             }
-            other => return Err(Unavailable::unreadable(format_args!("{other:?}"), "an answer of enqueue.lua").into()),
+            other => {
+                return Err(
+                    Unavailable::unreadable(format_args!("{other:?}"), "an answer of enqueue.lua").into()
+                );
+            }
         }
         self.partition.lease().saw_accepted(answer.number()?);
         let now = Due::from_unix_millis(answer.number()?);
@@ -124,7 +139,10 @@ fn addressees(new: &NewMessage) -> Result<Vec<Vec<Addressee>>, EnqueueError> {
         let recipient = recipient.ok_or(EnqueueError::Recipient(number))?.clone();
         Ok(Addressee { number, recipient })
     };
-    new.deliveries.iter().map(|delivery| delivery.recipients.iter().map(|number| of(*number)).collect()).collect()
+    new.deliveries
+        .iter()
+        .map(|delivery| delivery.recipients.iter().map(|number| of(*number)).collect())
+        .collect()
 }
 
 fn ahead(partition: &Partition, id: &QueueId, new: &NewMessage) -> Vec<(String, Vec<u8>)> {

@@ -47,7 +47,8 @@ const MAX_CURSOR_BYTES: usize = 1 << 20;
 
 impl Cursor {
     fn start(filter: &Filter) -> Self {
-        let at_start = |phase| Self { phase, outer: Some(START.into()), names: Vec::new(), inner: START.into() };
+        let at_start =
+            |phase| Self { phase, outer: Some(START.into()), names: Vec::new(), inner: START.into() };
         match &filter.lane {
             _ if filter.held_only => at_start(HELD),
             Some(lane) => Self { outer: None, names: vec![lane.to_string()], ..at_start(LANES) },
@@ -121,7 +122,9 @@ impl Partition {
     ) -> Result<Option<Cursor>, Unavailable> {
         if cursor.phase == HELD {
             let at = cursor.outer.take().unwrap_or_else(|| START.into());
-            cursor.outer = self.scan("ZSCAN", &self.keys().named("held"), &at, |name, _| push(members, &name, None)).await?;
+            cursor.outer = self
+                .scan("ZSCAN", &self.keys().named("held"), &at, |name, _| push(members, &name, None))
+                .await?;
             return Ok(cursor.next_phase(filter));
         }
         let Some(name) = cursor.names.last() else {
@@ -197,7 +200,8 @@ impl Partition {
 }
 
 fn see_one(id: &DeliveryId, due: Option<u64>, answer: Value) -> Result<Option<Seen>, Unavailable> {
-    let values = answer::array(answer)?.into_iter().map(answer::optional_bytes).collect::<Result<Vec<_>, _>>()?;
+    let values =
+        answer::array(answer)?.into_iter().map(answer::optional_bytes).collect::<Result<Vec<_>, _>>()?;
     let Some((Some(message), fields)) = values.split_first() else { return Ok(None) };
     let Ok(message) = codec::decode::<Message>("message", message) else { return Ok(None) };
     let take = |name: &str| {
@@ -211,7 +215,11 @@ fn see_one(id: &DeliveryId, due: Option<u64>, answer: Value) -> Result<Option<Se
     Ok(Some(seen))
 }
 
-fn push(members: &mut Vec<(DeliveryId, Option<u64>)>, name: &str, due: Option<u64>) -> Result<(), Unavailable> {
+fn push(
+    members: &mut Vec<(DeliveryId, Option<u64>)>,
+    name: &str,
+    due: Option<u64>,
+) -> Result<(), Unavailable> {
     members.push((answer::parsed(name)?, due));
     Ok(())
 }
@@ -233,7 +241,10 @@ impl Filter {
         self.lane.as_ref().is_none_or(|wanted| wanted == lane)
             && (!self.held_only || matches!(seen.place, Place::Held { .. }))
             && self.sender.as_ref().is_none_or(|wanted| sender == Some(wanted))
-            && self.sender_domain.as_ref().is_none_or(|wanted| sender.is_some_and(|sender| sender.domain() == wanted))
+            && self
+                .sender_domain
+                .as_ref()
+                .is_none_or(|wanted| sender.is_some_and(|sender| sender.domain() == wanted))
             && self.domain.as_ref().is_none_or(|wanted| *wanted == lane.domain)
             && self.route.as_ref().is_none_or(|wanted| *wanted == lane.route)
     }

@@ -42,7 +42,9 @@ pub(super) fn read(
     let place = match (words.next(), words.nth(1)) {
         (Some("L"), _) => Place::Waiting { due: Due::from_unix_millis(0) },
         (Some("H"), _) => Place::Held { reason: text(field("h")).into() },
-        (Some("C"), Some(holder)) => Place::Claimed { holder: holder.parse().map_err(|_| Unreadable::Field("place"))? },
+        (Some("C"), Some(holder)) => {
+            Place::Claimed { holder: holder.parse().map_err(|_| Unreadable::Field("place"))? }
+        }
         _ => return Err(Unreadable::Field("place")),
     };
     let wish = take("w").map(|wish| wish_in_words(&text(wish)).into());

@@ -47,7 +47,10 @@ pub(crate) fn decode<T: DeserializeOwned>(field: &'static str, bytes: &[u8]) -> 
     }
 }
 
-fn decode_or_default<T: DeserializeOwned + Default>(field: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
+fn decode_or_default<T: DeserializeOwned + Default>(
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<T, Unreadable> {
     if bytes.is_empty() { Ok(T::default()) } else { decode(field, bytes) }
 }
 
@@ -81,13 +84,19 @@ fn read_list(text: &str) -> Result<(Kind, Vec<u32>), Unreadable> {
         _ => Kind::Message,
     };
     let numbers = text.trim_start_matches(letter(kind)).split(',').filter(|number| !number.is_empty());
-    let numbers = numbers.map(|number| number.parse().map_err(|_| Unreadable::Field("recipients"))).collect::<Result<_, _>>()?;
+    let numbers = numbers
+        .map(|number| number.parse().map_err(|_| Unreadable::Field("recipients")))
+        .collect::<Result<_, _>>()?;
     Ok((kind, numbers))
 }
 
 impl Raw {
     /// Reads it. Addressees that ended are left out, and so are recipients that a report doesn't tell of (any more).
-    pub(crate) fn read(&self, id: DeliveryId, message: std::sync::Arc<Message>) -> Result<Delivery, Unreadable> {
+    pub(crate) fn read(
+        &self,
+        id: DeliveryId,
+        message: std::sync::Arc<Message>,
+    ) -> Result<Delivery, Unreadable> {
         let text = |field, bytes| std::str::from_utf8(bytes).map_err(|_| Unreadable::Field(field));
         let lane: Lane = text("lane", &self.lane)?.parse().map_err(|_| Unreadable::Field("lane"))?;
         let expires = text("expiry", &self.expiry)?.parse().map_err(|_| Unreadable::Field("expiry"))?;
@@ -103,8 +112,19 @@ impl Raw {
         let mut history: History = decode_or_default("history", &self.history)?;
         history.released |= self.released;
         let crashes = text("crashes", &self.crashes)?.split(' ').next().unwrap_or_default();
-        let crashes = if crashes.is_empty() { 0 } else { crashes.parse().map_err(|_| Unreadable::Field("crashes"))? };
-        Ok(Delivery { id, kind, lane, message, recipients, report, history, expires: Due::from_unix_millis(expires), crashes })
+        let crashes =
+            if crashes.is_empty() { 0 } else { crashes.parse().map_err(|_| Unreadable::Field("crashes"))? };
+        Ok(Delivery {
+            id,
+            kind,
+            lane,
+            message,
+            recipients,
+            report,
+            history,
+            expires: Due::from_unix_millis(expires),
+            crashes,
+        })
     }
 }
 

@@ -53,7 +53,8 @@ fn left(settlement: &Settlement) -> Vec<&Addressee> {
     let bounced = settlement.of_kind(OutcomeKind::Bounced);
     let ended: HashSet<u32> = settlement.of_kind(OutcomeKind::Delivered).chain(bounced).collect();
     let recipients = settlement.claimed.delivery.recipients.iter();
-    let is_left = |one: &&Addressee| !ended.contains(&one.number) && !settlement.discarded.contains(&one.number);
+    let is_left =
+        |one: &&Addressee| !ended.contains(&one.number) && !settlement.discarded.contains(&one.number);
     recipients.filter(is_left).collect()
 }
 
@@ -89,7 +90,11 @@ fn rest(packed: &mut Packed, rest: &Rest, delivery: &Delivery, left: &[&Addresse
             for (part, addressees) in shares(parts, left) {
                 let numbers = codec::list(addressees.iter().map(|addressee| addressee.number));
                 // A report has one addressee, who isn't in its list: it moves as a whole.
-                let addressees = if delivery.kind == Kind::Message { addressees } else { delivery.recipients.iter().collect() };
+                let addressees = if delivery.kind == Kind::Message {
+                    addressees
+                } else {
+                    delivery.recipients.iter().collect()
+                };
                 packed.array(4).text(part.lane.to_string()).number(millis(part.after)).text(numbers);
                 packed.text(codec::encode(&addressees));
             }
@@ -102,7 +107,8 @@ fn shares<'a>(parts: &'a [Part], left: &[&'a Addressee]) -> Vec<(&'a Part, Vec<&
     let mut rest: Vec<&Addressee> = left.to_vec();
     let mut shares: Vec<(&Part, Vec<&Addressee>)> = Vec::with_capacity(parts.len());
     for part in parts {
-        let (share, others) = rest.into_iter().partition(|addressee| part.recipients.contains(&addressee.number));
+        let (share, others) =
+            rest.into_iter().partition(|addressee| part.recipients.contains(&addressee.number));
         shares.push((part, share));
         rest = others;
     }
@@ -137,9 +143,15 @@ fn report(settlement: &Settlement, notice: &NewNotice) -> Report {
 
 fn pack_report(packed: &mut Packed, notice: &NewNotice, report: &Report, delivery: &Delivery) {
     let sender = delivery.message.sender.mailbox().cloned();
-    let addressees: Vec<Addressee> =
-        sender.into_iter().map(|mailbox| Addressee { number: 0, recipient: Recipient::new(mailbox) }).collect();
-    packed.array(6).text(codec::letter(notice.kind)).text(notice.lane.to_string()).number(millis(notice.expires_in));
+    let addressees: Vec<Addressee> = sender
+        .into_iter()
+        .map(|mailbox| Addressee { number: 0, recipient: Recipient::new(mailbox) })
+        .collect();
+    packed
+        .array(6)
+        .text(codec::letter(notice.kind))
+        .text(notice.lane.to_string())
+        .number(millis(notice.expires_in));
     packed.text(codec::list(report.recipients.iter().map(|reported| reported.outcome.recipient)));
     packed.text(codec::encode(report)).text(codec::encode(&addressees));
 }

@@ -3,6 +3,7 @@
 mod epoch;
 mod limits;
 mod model;
+mod operations;
 mod preflight;
 mod server;
 mod shards;

@@ -4,7 +4,7 @@
 
 mod choice;
 mod ends;
-mod proxy;
+pub(crate) mod proxy;
 mod run;
 mod scan;
 mod steps;

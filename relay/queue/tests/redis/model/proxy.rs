@@ -12,13 +12,13 @@ use tokio::{
 };
 
 #[derive(Clone)]
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     lose: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    pub(super) async fn start(to: u16) -> Self {
+    pub(crate) async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let proxy = Self { port: listener.local_addr().expect("a port").port(), lose: Arc::default() };
         let lose = proxy.lose.clone();
@@ -32,17 +32,17 @@ impl Proxy {
         proxy
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
     /// The answer to the next script is lost, and its connection with it.
-    pub(super) fn lose_next(&self) {
+    pub(crate) fn lose_next(&self) {
         self.lose.store(true, Ordering::SeqCst);
     }
 
     /// Whether an answer was lost since; and no further one will be.
-    pub(super) fn has_lost(&self) -> bool {
+    pub(crate) fn has_lost(&self) -> bool {
         !self.lose.swap(false, Ordering::SeqCst)
     }
 }

@@ -1,0 +1,9 @@
+//! Each operation of a partition, on a real server.
+
+mod admin;
+mod claim;
+mod enqueue;
+mod pod;
+mod reap;
+mod settle;
+mod store;

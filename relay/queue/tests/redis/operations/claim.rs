@@ -1,0 +1,192 @@
+//! What may be tried: expiry, suspension, fairness, records of other versions.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use postrider_mail::Class;
+use postrider_queue::{ClaimRequest, ConfigTag, Ending, Lane, Start, claim::ClaimError};
+
+use super::pod::{HOUR, NOW, Pod, config, found, settlement};
+use crate::{server::Server, world};
+
+async fn start() -> (Server, Pod) {
+    let server = Server::start().await;
+    found(&server).await;
+    let pod = Pod::on(&server).await;
+    (server, pod)
+}
+
+async fn enqueue_in(pod: &Pod, lane: Lane, expires_in: Duration) {
+    let mut message = pod.message(&["b"], Start::After(NOW));
+    message.deliveries[0].lane = lane;
+    message.deliveries[0].expires_in = expires_in;
+    pod.try_enqueue(message).await.expect("room");
+}
+
+#[tokio::test]
+async fn a_suspended_lane_is_not_tried_until_it_is_resumed() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    pod.try_claim(1).await.expect("an answer");
+    pod.partition.suspend(&lane, HOUR, &config()).await.expect("an answer");
+    // Not on the fast path either.
+    assert!(pod.enqueue(&["b"]).await.claimed.is_empty());
+    let batch = pod.try_claim(10).await.expect("an answer");
+    assert!(batch.claimed.is_empty());
+    assert!((3_590..=3_600).contains(&batch.now.until(batch.next.expect("a time")).as_secs()), "{batch:?}");
+    assert_eq!(pod.partition.top_lanes(5).await.expect("an answer")[0].suspended_until.map(|_| ()), Some(()));
+    pod.partition.resume(&lane).await.expect("an answer");
+    let _ = pod.claim_one().await;
+}
+
+#[tokio::test]
+async fn a_suspension_ends_by_itself() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    pod.enqueue_due(&["b"]).await;
+    pod.partition.suspend(&lane, Duration::from_millis(200), &config()).await.expect("an answer");
+    assert!(pod.claim().await.is_empty());
+    tokio::time::sleep(Duration::from_millis(210)).await;
+    let _ = pod.claim_one().await;
+}
+
+#[tokio::test]
+async fn another_config_lifts_suspensions() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    pod.enqueue_due(&["b"]).await;
+    pod.partition.suspend(&lane, HOUR, &ConfigTag::new("old")).await.expect("an answer");
+    assert_eq!(pod.partition.resume_other(&ConfigTag::new("old")).await, Ok(0));
+    assert_eq!(pod.partition.resume_other(&config()).await, Ok(1));
+    let _ = pod.claim_one().await;
+}
+
+#[tokio::test]
+async fn an_expired_delivery_is_found_in_a_suspended_lane_and_on_hold() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    enqueue_in(&pod, lane.clone(), Duration::from_millis(20)).await;
+    pod.partition.suspend(&lane, HOUR, &config()).await.expect("an answer");
+    let mut held = pod.message(&["c"], Start::Held("wait".into()));
+    held.deliveries[0].expires_in = Duration::from_millis(20);
+    pod.try_enqueue(held).await.expect("room");
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let claimed = pod.claim().await;
+    assert_eq!(claimed.len(), 2);
+    assert!(claimed.iter().all(|one| one.ending == Some(Ending::Expired)));
+}
+
+#[tokio::test]
+async fn a_fenced_pod_claims_nothing() {
+    let (server, pod) = start().await;
+    let other = Pod::on(&server).await;
+    pod.enqueue_due(&["b"]).await;
+    other.partition.reap(pod.life(), 0).await.expect("an answer");
+    assert_eq!(pod.try_claim(1).await.expect_err("fenced"), ClaimError::Fenced);
+    // And it knows now.
+    assert_eq!(pod.partition.lease().incarnation(), None);
+}
+
+#[tokio::test]
+async fn a_long_lane_does_not_hold_up_a_short_one() {
+    let (_server, pod) = start().await;
+    for _ in 0..100 {
+        enqueue_in(&pod, world::lane("big.example"), HOUR).await;
+    }
+    enqueue_in(&pod, world::lane("small.example"), HOUR).await;
+    let request = ClaimRequest { max: 10, per_lane: 4, may_take_alone: true, config: config() };
+    let claimed = pod.partition.claim(&request).await.expect("an answer").claimed;
+    let mut by_lane: BTreeMap<String, usize> = BTreeMap::new();
+    claimed.iter().for_each(|one| *by_lane.entry(one.delivery.lane.domain.to_string()).or_default() += 1);
+    assert_eq!(by_lane, BTreeMap::from([("big.example".into(), 4), ("small.example".into(), 1)]));
+}
+
+#[tokio::test]
+async fn classes_are_claimed_by_weight_and_none_starves() {
+    let (_server, pod) = start().await;
+    for number in 0..90 {
+        let class = Class::ALL[number % 3];
+        enqueue_in(&pod, Lane { class, ..world::lane(&format!("d{number}.example")) }, HOUR).await;
+    }
+    let mut counts: BTreeMap<Class, u32> = BTreeMap::new();
+    for _ in 0..2 {
+        for one in pod.try_claim(13).await.expect("an answer").claimed {
+            *counts.entry(one.delivery.lane.class).or_default() += 1;
+        }
+    }
+    assert_eq!(counts, BTreeMap::from([(Class::Transactional, 16), (Class::Normal, 8), (Class::Bulk, 2)]));
+    let mut claimed = 26;
+    while claimed < 90 {
+        let more = pod.try_claim(1).await.expect("an answer").claimed.len();
+        assert_eq!(more, 1);
+        claimed += more;
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_goes_back_for_a_minute() {
+    let (server, pod) = start().await;
+    let id = pod.enqueue_due(&["b"]).await;
+    let key = pod.partition.keys().message(&id);
+    let record: String = server.command(&["HGET", &key, "m"]).await;
+    let _: u64 = server.command(&["HSET", &key, "m", "9{}"]).await;
+    let batch = pod.try_claim(10).await.expect("an answer");
+    assert!(batch.claimed.is_empty());
+    assert_eq!(batch.unreadable.len(), 1);
+    let batch = pod.try_claim(10).await.expect("an answer");
+    let wait = batch.now.until(batch.next.expect("it waits"));
+    assert!(batch.unreadable.is_empty() && (58..=60).contains(&wait.as_secs()), "{batch:?}");
+    let _: u64 = server.command(&["HSET", &key, "m", &record]).await;
+    let wish = postrider_queue::admin::Wish::RetryNow;
+    pod.partition.wish(&wish, &[postrider_queue::admin::Which::Message(id)]).await.expect("an answer");
+    let claimed = pod.claim_one().await;
+    assert_eq!((claimed.delivery.crashes, claimed.delivery.history.attempts), (0, 0));
+}
+
+#[tokio::test]
+async fn what_no_attempt_knows_is_given_back() {
+    let (_server, pod) = start().await;
+    pod.enqueue_due(&["b"]).await;
+    let claimed = pod.claim_one().await;
+    let claims = pod.partition.claims_of(pod.life()).await.expect("an answer");
+    assert_eq!(claims, [(claimed.delivery.id.clone(), claimed.claim.number())]);
+    assert_eq!(pod.partition.release_unknown(pod.life(), &claims).await, Ok(1));
+    assert_eq!(pod.partition.release_unknown(pod.life(), &claims).await, Ok(0));
+    let again = pod.claim_one().await;
+    // What an attempt of the first claim says about the future counts for nothing.
+    let late = settlement(claimed, &[postrider_mail::OutcomeKind::Bounced]);
+    assert_eq!(pod.settle(late).await, postrider_queue::Settled::ClaimLost);
+    assert_eq!(pod.partition.release(&[&again.claim], HOUR).await, Ok(1));
+    assert!(pod.claim().await.is_empty());
+}
+
+#[tokio::test]
+async fn claims_that_the_store_forgot_are_asserted_again() {
+    let (server, pod) = start().await;
+    let other = Pod::on(&server).await;
+    pod.enqueue_due(&["b"]).await;
+    pod.enqueue_due(&["c"]).await;
+    let mut claimed = pod.claim().await;
+    let names: Vec<_> = claimed.iter().map(|one| (one.delivery.id.clone(), one.claim.number())).collect();
+    // As a store does that lost its last writes.
+    let keys = pod.partition.keys();
+    for one in &claimed {
+        let id = &one.delivery.id;
+        let lane = keys.lane(&one.delivery.lane);
+        let _: u64 = server.command(&["HSET", &keys.message(&id.message), "p0", "L 0"]).await;
+        let _: u64 = server.command(&["ZADD", &lane, "0", &id.to_string()]).await;
+        let _: u64 = server.command(&["HDEL", &keys.claims(pod.life()), &id.to_string()]).await;
+    }
+    let _: u64 =
+        server.command(&["ZADD", &keys.named("lanes:Normal"), "0", "Normal/far.example/default"]).await;
+    let _: String =
+        server.command(&["ZINCRBY", &keys.named("depth"), "2", "Normal/far.example/default"]).await;
+    let taken = other.try_claim(1).await.expect("an answer").claimed.remove(0);
+    let lost = pod.partition.reassert(&names).await.expect("an answer");
+    assert_eq!(lost, std::slice::from_ref(&taken.delivery.id));
+    claimed.retain(|one| one.delivery.id != taken.delivery.id);
+    let kept = claimed.remove(0);
+    assert_eq!(
+        pod.settle(settlement(kept, &[postrider_mail::OutcomeKind::Delivered])).await,
+        postrider_queue::Settled::Applied
+    );
+}
