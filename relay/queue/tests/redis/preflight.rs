@@ -2,7 +2,7 @@
 
 use postrider_queue::{
     Durability,
-    preflight::Topology,
+    preflight::{Product, Topology, Version},
     shards::{NoPartition, Shards, Standing},
 };
 
@@ -152,6 +152,13 @@ async fn a_torn_tail_is_cleared_once_in_each_life_of_the_server() {
     let partition = shards.choose().expect("it takes mail");
     world::enqueue(&partition).await.expect("a receipt");
     let (first, run_id) = cleared(&server).await;
+    let info: String = server.command(&["INFO", "server"]).await;
+    if let Some(version) = info.lines().find_map(|line| line.strip_prefix("valkey_version:"))
+        && !Version::parse(Product::Valkey, version.trim()).has_torn_tail_bug()
+    {
+        assert_eq!(first, "", "nothing is to be cleared");
+        return;
+    }
     assert_eq!(first, run_id);
     server.restart().await;
     world::enqueue(&partition).await.expect("a receipt");
