@@ -196,6 +196,12 @@ impl Shards {
         Ok(from[turn % from.len()].partition.clone())
     }
 
+    /// Whether this machine's clock and the partition's are close enough to act on expiry (`QueueClock`). A delivery that was claimed
+    /// because it expired is given back otherwise.
+    pub fn clock_agrees(&self, name: &PartitionName) -> bool {
+        self.shard(name).is_none_or(|shard| lock(&shard.known.standing).clock_agrees())
+    }
+
     /// Where every shard stands: for `/readyz`, the log, the status and the metrics.
     pub fn status(&self) -> Vec<ShardStatus> {
         self.0
