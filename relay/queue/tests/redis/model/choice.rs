@@ -1,7 +1,7 @@
 //! Random choices, each step's from a randomness of its own.
 //! **Owns:** what messages and attempts look like. **Never:** asks a store.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use postrider_mail::{Class, Domain, EnhancedCode, FarText, Outcome, OutcomeKind, QueueId, Stage};
 use postrider_queue::{
@@ -77,10 +77,24 @@ pub(super) fn wish(rng: &mut StdRng) -> Wish {
     }
 }
 
-/// A delivery of the queue, or one that is no longer there.
-pub(super) fn any_delivery(rng: &mut StdRng, model: &Model, past: &[(DeliveryId, Kind)]) -> Option<(DeliveryId, Kind)> {
+/// A delivery of the queue, or one that is no longer there; of a message that still is, as a rule.
+pub(super) fn any_delivery(
+    rng: &mut StdRng,
+    model: &Model,
+    past: &BTreeMap<DeliveryId, Kind>,
+) -> Option<(DeliveryId, Kind)> {
     let known: Vec<_> = model.deliveries().map(|(id, delivery)| (id, delivery.kind)).collect();
-    if rng.random_ratio(1, 6) { past.choose(rng).cloned() } else { known.choose(rng).cloned() }
+    let has_siblings = |id: &DeliveryId| model.messages.contains_key(&id.message);
+    let ended: Vec<_> = past.iter().filter(|(id, _)| model.find(id).is_none()).collect();
+    let siblings: Vec<_> = ended.iter().copied().filter(|(id, _)| has_siblings(id)).collect();
+    let pick = |of: &[(&DeliveryId, &Kind)], rng: &mut StdRng| {
+        of.choose(rng).map(|(id, kind)| ((*id).clone(), **kind))
+    };
+    match rng.random_range(0..9) {
+        0..6 => known.choose(rng).cloned(),
+        6 | 7 => pick(&siblings, rng),
+        _ => pick(&ended, rng),
+    }
 }
 
 pub(super) fn any_message(rng: &mut StdRng, model: &Model) -> Option<QueueId> {

@@ -43,7 +43,10 @@ impl Run {
                     self.claim(pod, max, per_lane, alone).await.map(drop)
                 }
             }
-            51..68 => self.settle(rng, pod, is_lost).await,
+            51..68 => {
+                let is_lost = rng.random_ratio(1, 3);
+                self.settle(rng, pod, is_lost).await
+            }
             68..73 => self.release(rng, pod, is_lost).await,
             73..76 => self.suspend(rng, pod).await,
             76..81 => self.reap(rng, pod, is_lost).await,
@@ -235,7 +238,9 @@ impl Run {
     }
 
     async fn tell_facts(&mut self, rng: &mut StdRng, pod: usize) -> Step {
-        let Some((delivery, kind)) = choice::any_delivery(rng, &self.model, &self.past) else { return Ok(()) };
+        let Some((delivery, kind)) = choice::any_delivery(rng, &self.model, &self.past) else {
+            return Ok(());
+        };
         let delivered: Vec<u32> = (0..4).filter(|_| rng.random_ratio(1, 3)).collect();
         let from = self.now().await;
         let is_report = kind != Kind::Message;
