@@ -19,7 +19,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
-use self::link::Link;
+use self::link::{Link, Numbered};
 use crate::{error::Unavailable, incarnation::LeaseHandle, script::Script};
 
 /// What a connection is for. Each purpose has its own, so that a large read delays no enqueue and nothing delays a beat.
@@ -76,6 +76,20 @@ pub struct Ahead<'a> {
     pub ttl: Duration,
 }
 
+/// A script and what it is given.
+pub(crate) struct Call<'a> {
+    pub(crate) script: &'a Script,
+    pub(crate) keys: &'a [&'a str],
+    pub(crate) args: &'a [&'a [u8]],
+}
+
+/// The connection that an asking uses from its first command to its last.
+struct On<'a> {
+    link: &'a Link,
+    connection: Numbered,
+    limit: Duration,
+}
+
 impl Connections {
     /// Connections that are made when first needed.
     ///
@@ -115,7 +129,9 @@ impl Connections {
         args: &[&[u8]],
         limit: Duration,
     ) -> Result<Value, Unavailable> {
-        self.run_behind(purpose, &[], script, keys, args, limit, 0).await
+        let link = self.links(purpose).choose();
+        let on = On { link, connection: link.connection().await?, limit };
+        self.run_on(&on, &[], &Call { script, keys, args }).await
     }
 
     /// Sets values and runs a script, in one round trip. Where a value can't be set, the script's own checks find it missing; the
@@ -123,55 +139,31 @@ impl Connections {
     ///
     /// # Errors
     /// If no answer came within `limit`, or the answer is an error.
-    #[expect(clippy::too_many_arguments, reason = "one call, one line each")]
-    pub(crate) async fn run_behind(
+    pub(crate) async fn run_durably(
         &self,
-        purpose: Purpose,
         ahead: &[Ahead<'_>],
-        script: &Script,
-        keys: &[&str],
-        args: &[&[u8]],
+        call: &Call<'_>,
         limit: Duration,
         replicas: u32,
     ) -> Result<Value, Unavailable> {
-        let link = self.links(purpose).choose();
-        let answer = self.run_on(link, ahead, script, keys, args, limit).await?;
+        let link = self.links(Purpose::Enqueue).choose();
+        let on = On { link, connection: link.connection().await?, limit };
+        let answer = self.run_on(&on, ahead, call).await?;
         if replicas > 0 {
-            self.replicated(link, replicas).await?;
+            // The script has run, so whatever this says, it is not that nothing happened.
+            replicated(&on, replicas).await.map_err(|why| match why {
+                Unavailable::Unanswered { .. } => why,
+                other => Unavailable::Unanswered { reason: other.to_string().into() },
+            })?;
         }
         Ok(answer)
     }
 
-    /// WAITAOF waits for the last write of *this connection*, so it follows on the same one, and it follows the answers: behind the
-    /// script in one pipeline, a replica would acknowledge before it has synced that very write (research/queue.md 1.2).
-    async fn replicated(&self, link: &Link, replicas: u32) -> Result<(), Unavailable> {
-        let connection = link.connection().await?;
-        let mut on = connection.handle();
-        let mut wait = redis::cmd("WAITAOF");
-        wait.arg(1).arg(replicas).arg(millis(REPLICAS_LIMIT));
-        let answer = tokio::time::timeout(REPLICAS_LIMIT * 2, on.send_packed_command(&wait)).await;
-        let counts = crate::answer::array(ok(link.judge(&connection, answer)?)?)?;
-        let counts = counts.into_iter().map(crate::answer::number).collect::<Result<Vec<_>, _>>()?;
-        match counts[..] {
-            [here, there] if here >= 1 && there >= u64::from(replicas) => Ok(()),
-            _ => Err(Unavailable::Unanswered {
-                reason: format!("{counts:?} of [1, {replicas}] disks have it").into(),
-            }),
-        }
-    }
-
-    async fn run_on(
-        &self,
-        link: &Link,
-        ahead: &[Ahead<'_>],
-        script: &Script,
-        keys: &[&str],
-        args: &[&[u8]],
-        limit: Duration,
-    ) -> Result<Value, Unavailable> {
-        let call = invocation(script, keys, args);
+    async fn run_on(&self, on: &On<'_>, ahead: &[Ahead<'_>], call: &Call<'_>) -> Result<Value, Unavailable> {
+        let script = call.script;
+        let call = invocation(call);
         let answer = if ahead.is_empty() {
-            self.ask(link, One(&call), limit).await?
+            self.ask(on, &call).await?
         } else {
             let mut pipeline = Pipeline::with_capacity(ahead.len() + 1);
             for set in ahead {
@@ -179,14 +171,9 @@ impl Connections {
                 pipeline.cmd("SET").arg(set.key).arg(set.value).arg("NX").arg("PX").arg(millis(set.ttl));
             }
             pipeline.add_command(call.clone());
-            let mut answers = self.ask_all(link, &pipeline, limit).await?;
-            let last = answers
-                .pop()
-                .ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))?;
-            match answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))) {
-                Some(refused) => refused,
-                None => last,
-            }
+            let mut answers = self.ask_all(on, &pipeline).await?;
+            let last = last_of(&mut answers)?;
+            answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))).unwrap_or(last)
         };
         if !is_noscript(&answer) {
             return ok(answer);
@@ -194,8 +181,7 @@ impl Connections {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text());
         pipeline.add_command(call);
-        let mut answers = self.ask_all(link, &pipeline, limit).await?;
-        ok(answers.pop().ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))?)
+        ok(last_of(&mut self.ask_all(on, &pipeline).await?)?)
     }
 
     /// Runs one command.
@@ -208,7 +194,8 @@ impl Connections {
         command: &Cmd,
         limit: Duration,
     ) -> Result<Value, Unavailable> {
-        ok(self.ask(self.links(purpose).choose(), One(command), limit).await?)
+        let link = self.links(purpose).choose();
+        ok(self.ask(&On { link, connection: link.connection().await?, limit }, command).await?)
     }
 
     /// Runs commands in one round trip, not as a transaction. Errors stand in the answers.
@@ -221,7 +208,8 @@ impl Connections {
         commands: &Pipeline,
         limit: Duration,
     ) -> Result<Vec<Value>, Unavailable> {
-        self.ask_all(self.links(purpose).choose(), commands, limit).await
+        let link = self.links(purpose).choose();
+        self.ask_all(&On { link, connection: link.connection().await?, limit }, commands).await
     }
 
     /// Closes the connections of a purpose, so that the next command makes a new one and checks it.
@@ -238,32 +226,45 @@ impl Connections {
         }
     }
 
-    async fn ask(&self, link: &Link, command: One<'_>, limit: Duration) -> Result<Value, Unavailable> {
-        let connection = link.connection().await?;
+    async fn ask(&self, on: &On<'_>, command: &Cmd) -> Result<Value, Unavailable> {
         let _unanswered = self.0.lease.as_ref().map(LeaseHandle::in_flight);
-        let mut on = connection.handle();
-        let answer = tokio::time::timeout(limit, on.send_packed_command(command.0)).await;
-        link.judge(&connection, answer)
+        let mut handle = on.connection.handle();
+        let answer = tokio::time::timeout(on.limit, handle.send_packed_command(command)).await;
+        on.link.judge(&on.connection, answer)
     }
 
-    async fn ask_all(
-        &self,
-        link: &Link,
-        commands: &Pipeline,
-        limit: Duration,
-    ) -> Result<Vec<Value>, Unavailable> {
-        let connection = link.connection().await?;
+    async fn ask_all(&self, on: &On<'_>, commands: &Pipeline) -> Result<Vec<Value>, Unavailable> {
         let _unanswered = self.0.lease.as_ref().map(LeaseHandle::in_flight);
-        let mut on = connection.handle();
-        let answer = tokio::time::timeout(limit, on.send_packed_commands(commands, 0, commands.len())).await;
-        match link.judge(&connection, answer.map(|all| all.map(Value::Array)))? {
+        let mut handle = on.connection.handle();
+        let answers = handle.send_packed_commands(commands, 0, commands.len());
+        let answers = tokio::time::timeout(on.limit, answers).await;
+        match on.link.judge(&on.connection, answers.map(|all| all.map(Value::Array)))? {
             Value::Array(all) => Ok(all),
             other => Ok(vec![other]),
         }
     }
 }
 
-struct One<'a>(&'a Cmd);
+/// WAITAOF waits for the last write of *this connection*, so it follows on the same one, and it follows the answers: behind the
+/// script in one pipeline, a replica would acknowledge before it has synced that very write (research/queue.md 1.2).
+async fn replicated(on: &On<'_>, replicas: u32) -> Result<(), Unavailable> {
+    let mut handle = on.connection.handle();
+    let mut wait = redis::cmd("WAITAOF");
+    wait.arg(1).arg(replicas).arg(millis(REPLICAS_LIMIT));
+    let answer = tokio::time::timeout(REPLICAS_LIMIT * 2, handle.send_packed_command(&wait)).await;
+    let counts = crate::answer::array(ok(on.link.judge(&on.connection, answer)?)?)?;
+    let counts = counts.into_iter().map(crate::answer::number).collect::<Result<Vec<_>, _>>()?;
+    match counts[..] {
+        [here, there] if here >= 1 && there >= u64::from(replicas) => Ok(()),
+        _ => Err(Unavailable::Unanswered {
+            reason: format!("{counts:?} of [1, {replicas}] disks have it").into(),
+        }),
+    }
+}
+
+fn last_of(answers: &mut Vec<Value>) -> Result<Value, Unavailable> {
+    answers.pop().ok_or_else(|| Unavailable::unreadable("an empty answer", "one for each command"))
+}
 
 impl Purpose {
     /// How many connections a purpose has. Redis reads at most 16 KiB from each per pass, and syncs once a pass: several fill a
@@ -303,13 +304,13 @@ fn client(target: &Target) -> Result<Client, Unavailable> {
     }
 }
 
-fn invocation(script: &Script, keys: &[&str], args: &[&[u8]]) -> Cmd {
+fn invocation(of: &Call<'_>) -> Cmd {
     let mut call = Cmd::new();
-    call.arg("EVALSHA").arg(script.sha()).arg(keys.len());
-    keys.iter().for_each(|key| {
+    call.arg("EVALSHA").arg(of.script.sha()).arg(of.keys.len());
+    of.keys.iter().for_each(|key| {
         call.arg(*key);
     });
-    args.iter().for_each(|arg| {
+    of.args.iter().for_each(|arg| {
         call.arg(*arg);
     });
     call

@@ -179,9 +179,10 @@ impl Partition {
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(RETRY_MAX);
         };
-        unclear.is_unclear = false;
-        drop(unclear);
-        call.read(answer, message)
+        let enqueued = call.read(answer, message);
+        // An answer that can't be read is none.
+        unclear.is_unclear = matches!(enqueued, Err(EnqueueError::Unavailable(_)));
+        enqueued
     }
 
     /// Confirms pending aborts, for as long as the process lives. The shell's app.rs runs it.

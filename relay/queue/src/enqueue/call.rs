@@ -11,7 +11,7 @@ use crate::{
     answer::Fields,
     body::CHUNK_TTL,
     claim::{Claim, ClaimNumber, Claimed},
-    connection::{Ahead, Purpose, millis},
+    connection::{self, Ahead, millis},
     error::Unavailable,
     incarnation::Incarnation,
     partition::{Durability, Partition},
@@ -83,10 +83,9 @@ impl<'a> Call<'a> {
             Durability::Synced | Durability::Unchecked => 0,
             Durability::Replicated(replicas) => replicas,
         };
+        let call = connection::Call { script: &script::ENQUEUE, keys: &keys, args: &args };
         let connections = self.partition.connections();
-        connections
-            .run_behind(Purpose::Enqueue, &ahead, &script::ENQUEUE, &keys, &args, limit, replicas)
-            .await
+        connections.run_durably(&ahead, &call, limit, replicas).await
     }
 
     /// What the store answered.

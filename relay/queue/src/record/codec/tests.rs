@@ -1,3 +1,5 @@
+//! Records are read as they were written, and anything else is an error, never a panic.
+
 use std::sync::Arc;
 
 use postrider_mail::{EnhancedCode, FarText, Outcome, OutcomeKind, Recipient, ReversePath, Stage};

@@ -33,15 +33,19 @@ pub(crate) async fn found(server: &Server) {
 
 impl Pod {
     pub(crate) fn unregistered(url: &str) -> Self {
-        Self::with(Target { url: url.to_owned(), ca: None })
+        Self::with(Target { url: url.to_owned(), ca: None }, Durability::Synced)
     }
 
-    pub(crate) fn with(target: Target) -> Self {
+    pub(crate) fn replicated(server: &Server, replicas: u32) -> Self {
+        Self::with(Target { url: server.url(), ca: None }, Durability::Replicated(replicas))
+    }
+
+    pub(crate) fn with(target: Target, durability: Durability) -> Self {
         let options = PartitionOptions {
             fleet: world::fleet(),
             name: world::name("a"),
             target,
-            durability: Durability::Synced,
+            durability,
             lease: LeaseHandle::new(world::clock()),
             on_connect: None,
         };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use postrider_mail::OutcomeKind::{Bounced, Deferred, Delivered};
 use postrider_queue::{
-    EnqueueError, NewMessage, Settled, Settlement, Start, body::BodyError, error::Unavailable,
+    Durability, EnqueueError, NewMessage, Settled, Settlement, Start, body::BodyError, connection::Target,
+    error::Unavailable,
 };
 
 use super::pod::{Pod, bounce, found, settlement};
@@ -146,4 +147,72 @@ async fn scripts_run_in_a_cluster() {
     other.partition.reap(pod.life(), 0).await.expect("an answer");
     let batch = other.claim().await.into_iter().map(|one| settlement(one, &[Delivered])).collect();
     assert_eq!(other.partition.settle(batch).await.expect("an answer"), [Settled::Applied; 2]);
+}
+
+/// Needs a server that has WAITAOF; Redis 7.0 hasn't, and refuses such a partition in preflight.
+#[tokio::test]
+async fn replicated_mail_is_on_two_disks_before_its_receipt() {
+    let (server, replica) = (Server::start().await, Server::start().await);
+    let info: Vec<redis::Value> = server.command(&["COMMAND", "INFO", "WAITAOF"]).await;
+    if info == [redis::Value::Nil] {
+        return;
+    }
+    found(&server).await;
+    let _: String = replica.command(&["REPLICAOF", "127.0.0.1", &server.port().to_string()]).await;
+    let pod = Pod::replicated(&server, 1);
+    // Until the replica has caught up, and again when it is gone, nobody gets a receipt.
+    let mut message = pod.message(&["b"], Start::Claimed);
+    let body = postrider_queue::Body::from_chunks(vec!["Subject: x\r\n\r\nhello\r\n".into()]);
+    for _ in 0..10 {
+        match pod.try_enqueue(message).await {
+            Ok(_) => break,
+            Err(_) => message = pod.message(&["b"], Start::Claimed),
+        }
+    }
+    let id = pod.partition.new_id();
+    let message =
+        || NewMessage { body: pod.partition.ready_body(&id, &body), ..pod.message(&["b"], Start::Claimed) };
+    pod.try_enqueue(message()).await.expect("two disks");
+    let there: u64 = replica.command(&["EXISTS", &pod.partition.keys().message(&id)]).await;
+    assert_eq!(there, 1);
+    drop(replica);
+    let again = pod.partition.enqueue(message(), Duration::from_secs(3)).await;
+    assert!(again.is_err(), "that it is there already doesn't mean that it is on two disks");
+    assert_eq!(pod.partition.aborts_pending(), 1);
+}
+
+#[tokio::test]
+async fn a_store_behind_tls_is_known_by_its_ca() {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certified = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let ca = certified.cert.pem().into_bytes();
+    let folder = std::env::temp_dir().join(format!("postrider-queue-tls-{:08x}", rand::random::<u32>()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&cert, &ca).expect("room");
+    std::fs::write(&key, certified.signing_key.serialize_pem()).expect("room");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("a port").port();
+    drop(listener);
+    let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let (cert, key, tls_port) = (text(&cert), text(&key), port.to_string());
+    let settings = [
+        ("tls-port", tls_port.as_str()),
+        ("tls-cert-file", &cert),
+        ("tls-key-file", &key),
+        ("tls-auth-clients", "no"),
+    ];
+    let server = Server::start_with(&settings).await;
+    found(&server).await;
+    let at = |host: &str, ca| {
+        Pod::with(Target { url: format!("rediss://{host}:{port}/"), ca }, Durability::Synced)
+    };
+    assert!(at("127.0.0.1", Some(ca.clone())).partition.pods().await.is_ok());
+    assert!(at("localhost", Some(ca.clone())).partition.pods().await.is_ok());
+    let why = at("127.0.0.1", None).partition.pods().await.expect_err("nobody vouches for it");
+    assert!(matches!(why, Unavailable::NotConnected { .. }), "{why:?}");
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let why = at("127.0.0.1", Some(other.cert.pem().into_bytes())).partition.pods().await;
+    assert!(why.is_err(), "another one vouches");
+    let _ = std::fs::remove_dir_all(&folder);
 }
