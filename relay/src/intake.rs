@@ -16,7 +16,6 @@ use postrider_mail::{Due, Envelope, PartitionName, QueueId};
 use postrider_queue::{
     Body, Claimed, EnqueueError, Enqueued, Lane, NewDelivery, NewMessage, Partition, Receipt, Received,
     Start, StoredBody,
-    body::BodyError,
     shards::{NoPartition, Shards},
 };
 
@@ -135,7 +134,7 @@ impl Intake {
             let body = Body::from_chunks(
                 [prefix.text.clone(), content.clone()].into_iter().filter(|part| !part.is_empty()).collect(),
             );
-            let stored = store(&partition, &id, &body).await.map_err(|why| spool::refusal(&why))?;
+            let stored = partition.ready_body(&id, &body);
             let size = body.len();
             match self.enqueue(entry, &partition, stored, size, &prefix, Some(body)).await {
                 Ok(receipt) => return Ok(receipt),
@@ -224,15 +223,6 @@ impl Intake {
             NoPartition::Unusable => Refusal::Unavailable,
         })
     }
-}
-
-/// A body of one chunk waits for its enqueue, and goes with it.
-async fn store(partition: &Partition, id: &QueueId, body: &Body) -> Result<StoredBody, BodyError> {
-    let mut writer = partition.body_writer(id);
-    for chunk in body.chunks() {
-        writer.write(chunk).await?;
-    }
-    Ok(writer.finish())
 }
 
 /// What one message's enqueues, if it takes several, have in common.

@@ -17,19 +17,19 @@ const PATIENCE: Duration = Duration::from_secs(15);
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-pub struct Peer {
+pub(crate) struct Peer {
     stream: BufStream<Box<dyn Stream>>,
 }
 
 impl Peer {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect(address).await.expect("a connection");
         tcp.set_nodelay(true).expect("a socket");
         Self { stream: BufStream::new(Box::new(tcp)) }
     }
 
     /// Goes on under TLS.
-    pub async fn secure(self, trusted: &str) -> Self {
+    pub(crate) async fn secure(self, trusted: &str) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).expect("PEM")).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -44,14 +44,14 @@ impl Peer {
         Self { stream: BufStream::new(Box::new(tls)) }
     }
 
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // A server may have ended it in between: its reply says more than the error.
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
     }
 
     /// One reply, all its lines; empty when the server has closed.
-    pub async fn reply(&mut self) -> String {
+    pub(crate) async fn reply(&mut self) -> String {
         let reading = async {
             let mut reply = String::new();
             loop {
@@ -66,20 +66,20 @@ impl Peer {
         tokio::time::timeout(PATIENCE, reading).await.expect("a reply in time")
     }
 
-    pub async fn say(&mut self, command: &str) -> String {
+    pub(crate) async fn say(&mut self, command: &str) -> String {
         self.send(format!("{command}\r\n").as_bytes()).await;
         self.reply().await
     }
 
     /// Says it and checks how the reply begins.
-    pub async fn expect(&mut self, command: &str, start: &str) -> String {
+    pub(crate) async fn expect(&mut self, command: &str, start: &str) -> String {
         let reply = self.say(command).await;
         assert!(reply.starts_with(start), "{command}: {reply}");
         reply
     }
 
     /// Everything until the server closes.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         let reading = self.stream.read_to_end(&mut rest);
         let _ = tokio::time::timeout(PATIENCE, reading).await.expect("an end in time");
@@ -87,7 +87,7 @@ impl Peer {
     }
 
     /// Up to the 354.
-    pub async fn up_to_data(&mut self) {
+    pub(crate) async fn up_to_data(&mut self) {
         self.expect("EHLO client.example", "250").await;
         self.expect("MAIL FROM:<a@app.example>", "250").await;
         self.expect("RCPT TO:<b@far.example>", "250").await;
@@ -95,7 +95,7 @@ impl Peer {
     }
 
     /// A whole message, as it is on the wire, without the end. Returns the reply to the end.
-    pub async fn message(&mut self, wire: &[u8]) -> String {
+    pub(crate) async fn message(&mut self, wire: &[u8]) -> String {
         self.up_to_data().await;
         self.send(wire).await;
         self.send(b".\r\n").await;

@@ -92,12 +92,12 @@ fn free_port() -> u16 {
 }
 
 /// The inbound side of a relay.
-pub struct Rig {
-    pub shards: Shards,
-    pub shutdown: Shutdown,
-    pub metrics: Metrics,
-    pub config: watch::Sender<Arc<Config>>,
-    pub budget: BodyBudget,
+pub(crate) struct Rig {
+    pub(crate) shards: Shards,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: watch::Sender<Arc<Config>>,
+    pub(crate) budget: BodyBudget,
     tasks: TaskTracker,
     addresses: BTreeMap<String, SocketAddr>,
     looker: tokio::task::JoinHandle<()>,
@@ -105,11 +105,11 @@ pub struct Rig {
 }
 
 /// What a test changes of the usual.
-pub struct Setup {
-    pub listeners: Vec<Listener>,
-    pub change: fn(&mut ConfigParts),
-    pub waits: Waits,
-    pub budget_bytes: u64,
+pub(crate) struct Setup {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) change: fn(&mut ConfigParts),
+    pub(crate) waits: Waits,
+    pub(crate) budget_bytes: u64,
 }
 
 impl Default for Setup {
@@ -124,7 +124,7 @@ impl Default for Setup {
 }
 
 /// A listener that lets this machine relay, without TLS.
-pub fn listener(name: &str) -> Listener {
+pub(crate) fn listener(name: &str) -> Listener {
     Listener {
         name: name.into(),
         port: 25,
@@ -140,7 +140,7 @@ pub fn listener(name: &str) -> Listener {
 }
 
 /// A certificate for `mail.example.com`, and the same for clients to trust.
-pub fn certificate() -> (Certificate, String) {
+pub(crate) fn certificate() -> (Certificate, String) {
     let made =
         rcgen::generate_simple_self_signed(vec!["mail.example.com".to_owned()]).expect("a certificate");
     let chain = made.cert.pem();
@@ -149,19 +149,19 @@ pub fn certificate() -> (Certificate, String) {
 }
 
 /// TLS for a listener.
-pub fn tls(demand: TlsDemand, certificate: &Certificate) -> Option<ListenerTls> {
+pub(crate) fn tls(demand: TlsDemand, certificate: &Certificate) -> Option<ListenerTls> {
     Some(ListenerTls { demand, certificates: vec![certificate.clone()] })
 }
 
 /// The user `ann`, whose password is `pencil`.
-pub fn users() -> Option<Auth> {
+pub(crate) fn users() -> Option<Auth> {
     let hash = bcrypt::hash("pencil", 4).expect("hashes");
     let users = [("ann".to_owned(), PasswordHash::parse(&hash).expect("a hash"))].into();
     Some(Auth { users })
 }
 
 /// A configuration of these listeners.
-pub fn config(listeners: Vec<Listener>, change: fn(&mut ConfigParts)) -> Arc<Config> {
+pub(crate) fn config(listeners: Vec<Listener>, change: fn(&mut ConfigParts)) -> Arc<Config> {
     let fleet = Fleet { namespace: "mail".into(), name: "test".into(), uid: None };
     let mut parts = ConfigParts::minimal(fleet, HostName::parse("mail.example.com").expect("a name"));
     parts.listeners = listeners;
@@ -170,11 +170,11 @@ pub fn config(listeners: Vec<Listener>, change: fn(&mut ConfigParts)) -> Arc<Con
 }
 
 impl Rig {
-    pub async fn usual() -> Self {
+    pub(crate) async fn usual() -> Self {
         Self::start(Setup::default()).await
     }
 
-    pub async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let redis = Redis::start();
         let shards = shards(redis.port);
         let name = PartitionName::parse("a").expect("a name");
@@ -221,12 +221,12 @@ impl Rig {
         }
     }
 
-    pub fn address(&self, listener: &str) -> SocketAddr {
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         self.addresses[listener]
     }
 
     /// A client of the first listener, greeted.
-    pub async fn peer(&self) -> Peer {
+    pub(crate) async fn peer(&self) -> Peer {
         let mut peer = Peer::connect(self.addresses["smtp"]).await;
         let greeting = peer.reply().await;
         assert!(greeting.starts_with("220 mail.example.com"), "{greeting}");
@@ -234,7 +234,7 @@ impl Rig {
     }
 
     /// The message that a 250 named, as the queue has it.
-    pub async fn stored(&self, reply: &str) -> Vec<u8> {
+    pub(crate) async fn stored(&self, reply: &str) -> Vec<u8> {
         let id = queue_id(reply);
         let partition = self.shards.get(id.partition()).expect("the partition");
         let body = partition.load_body(&id).await.expect("the body");
@@ -242,13 +242,13 @@ impl Rig {
     }
 
     /// Kills the queue's server.
-    pub fn kill_queue(&mut self) {
+    pub(crate) fn kill_queue(&mut self) {
         self.redis.child.kill().expect("it runs");
         self.redis.child.wait().expect("it ends");
     }
 
     /// Ends the relay and waits for its sessions.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.shutdown.run(&self.tasks, Duration::from_secs(5)).await;
     }
 }
@@ -260,7 +260,7 @@ impl Drop for Rig {
 }
 
 /// The queue ID in a reply.
-pub fn queue_id(reply: &str) -> QueueId {
+pub(crate) fn queue_id(reply: &str) -> QueueId {
     let found = reply.split_whitespace().find_map(|word| word.parse().ok());
     found.unwrap_or_else(|| panic!("no queue ID in {reply:?}"))
 }
