@@ -1,7 +1,7 @@
 -- claim: gives an incarnation deliveries to try. Expired ones and wishes to bounce first, whatever is suspended or held; then due
 -- lanes, classes by weight, a few of each lane, the lane looked at longest ago first. Sets when each lane is looked at next.
 -- KEYS: meta, pods, claims:INC, expiry, suspended, lanes:CLASS for each class. ARGV: prefix, INC, most, most per lane, 1 if one that
--- must be tried alone may be among them, config tag, then name and weight of each class in the order of KEYS.
+-- must be tried alone may be among them, config tag, longest wait in ms, then name and weight of each class in the order of KEYS.
 -- Answers {"fenced"} | {"ok", now, next time something is due or "", claims}; a claim is {member, number, ending (E expired, B bounce,
 -- or empty), alone, chunks, m, lane, expiry, recipients, addressees, history, report, crashes, wish, let go}.
 -- Invariants: I3, I6. Refused to a fenced incarnation. O(log n) in the queue's size for each delivery that it returns.
@@ -11,8 +11,8 @@ if not is_live(incarnation) then return {'fenced'} end
 
 -- The classes that have lanes due.
 local classes, total_weight = {}, 0
-for at = 7, #ARGV, 2 do
-  local lanes = redis.call('ZRANGEBYSCORE', KEYS[6 + (at - 7) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8)
+for at = 8, #ARGV, 2 do
+  local lanes = redis.call('ZRANGEBYSCORE', KEYS[6 + (at - 8) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8)
   if #lanes > 0 then
     local class = {lanes = lanes, weight = tonumber(ARGV[at + 1])}
     classes[#classes + 1] = class
@@ -125,6 +125,24 @@ local function take_due()
   end
 end
 
+-- A due further off than the longest wait comes from a clock that has jumped since: it comes down to that, and so does a suspension.
+local function clamp(lanes)
+  local latest = now + tonumber(ARGV[7])
+  for _, lane in ipairs(redis.call('ZREVRANGEBYSCORE', lanes, '+inf', '(' .. digits(latest), 'LIMIT', 0, 8)) do
+    local name = key('lane:' .. lane)
+    local far = redis.call('ZREVRANGEBYSCORE', name, '+inf', '(' .. digits(latest), 'LIMIT', 0, 65)
+    for at = 1, math.min(#far, 64) do write('ZADD', name, 'XX', digits(latest), far[at]) end
+    if suspended_until(lane) > latest then write('HDEL', KEYS[5], lane) end
+    if #far <= 64 then
+      local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
+      next_looks[lane] = first[2] and math.min(tonumber(first[2]), latest) or false
+    end
+  end
+end
+
+clamp(KEYS[6])
+clamp(KEYS[7])
+clamp(KEYS[8])
 take_ending()
 if #taken < most and #classes > 0 then take_due() end
 for lane, at in pairs(next_looks) do

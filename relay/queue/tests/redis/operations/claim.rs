@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use postrider_mail::Class;
-use postrider_queue::{ClaimRequest, ConfigTag, Ending, Lane, Start, claim::ClaimError};
+use postrider_queue::{ClaimRequest, ConfigTag, Ending, Lane, Start, claim::ClaimError, inspect::Place};
 
 use super::pod::{HOUR, NOW, Pod, config, found, settlement};
 use crate::{server::Server, world};
@@ -189,4 +189,28 @@ async fn claims_that_the_store_forgot_are_asserted_again() {
         pod.settle(settlement(kept, &[postrider_mail::OutcomeKind::Delivered])).await,
         postrider_queue::Settled::Applied
     );
+}
+
+#[tokio::test]
+async fn a_due_from_a_clock_that_jumped_comes_down() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    let year = HOUR * 24 * 365;
+    for _ in 0..200 {
+        let mut message = pod.message(&["b"], Start::After(year));
+        message.deliveries[0].expires_in = year * 2;
+        pod.try_enqueue(message).await.expect("room");
+    }
+    pod.partition.suspend(&lane, year, &config()).await.expect("an answer");
+    for _ in 0..10 {
+        assert!(pod.claim().await.is_empty());
+    }
+    let batch = pod.try_claim(1).await.expect("an answer");
+    let wait = batch.now.until(batch.next.expect("they wait")).as_secs();
+    assert!((2_591_900..=2_592_000).contains(&wait), "{wait}");
+    let filter = postrider_queue::inspect::Filter::default();
+    let page = pod.partition.list(&filter, None).await.expect("an answer");
+    let latest = batch.now.after(HOUR * 720);
+    let is_near = |place: &Place| matches!(place, Place::Waiting { due } if *due <= latest);
+    assert_eq!(page.deliveries.iter().filter(|seen| is_near(&seen.place)).count(), 200);
 }

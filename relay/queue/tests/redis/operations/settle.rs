@@ -228,3 +228,25 @@ async fn a_discarded_recipient_ends_and_nobody_is_told() {
     let discarded: u64 = server.command(&["HGET", &pod.partition.keys().named("totals"), "discarded"]).await;
     assert_eq!(discarded, 1);
 }
+
+#[tokio::test]
+async fn a_report_settled_twice_strikes_nobody_else() {
+    let (_server, pod) = start().await;
+    let claimed = pod.enqueue(&["b", "c"]).await.claimed.remove(0);
+    let settled = Settlement { notices: vec![bounce(&[1])], ..settlement(claimed, &[Deferred, Bounced]) };
+    pod.settle(settled).await;
+    let (mut reports, mut rest): (Vec<_>, Vec<_>) =
+        pod.claim().await.into_iter().partition(|one| one.delivery.kind == Kind::Bounce);
+    let report = settlement(reports.remove(0), &[Delivered]);
+    let fact = report.fact().expect("it was delivered");
+    assert_eq!(pod.settle(report).await, Settled::Applied);
+    // Told again, as after a lost answer or a change of the store: recipient 0 of the report isn't recipient 0 of the message.
+    pod.partition.tell(&[fact]).await.expect("an answer");
+    let rest = rest.remove(0);
+    let id = rest.delivery.id.message.clone();
+    assert_eq!(pod.settle(settlement(rest, &[Deferred])).await, Settled::Applied);
+    let again = pod.claim_one().await;
+    assert_eq!(again.delivery.recipients.iter().map(|to| to.number).collect::<Vec<_>>(), [0]);
+    pod.settle(settlement(again, &[Delivered])).await;
+    assert!(pod.is_gone(&id).await);
+}
