@@ -7,15 +7,15 @@ mod beats;
 mod claims;
 mod pulse;
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use postrider_mail::PartitionName;
 pub use postrider_queue::incarnation::{LeaseHandle, NoPermit};
-use postrider_queue::{Partition, settle::Fact};
+use postrider_queue::Partition;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use claims::{Running, RunningClaim};
+pub use claims::{Facts, Running, RunningClaim};
 pub use pulse::Pulse;
 
 use crate::metrics::Metrics;
@@ -83,7 +83,7 @@ impl Heartbeat {
     /// delivery runtime.
     pub fn follow(
         &self,
-        facts: Arc<dyn Fn(&PartitionName) -> Vec<Fact> + Send + Sync>,
+        facts: Facts,
     ) -> impl Future<Output = ()> + Send + use<> {
         claims::follow_all(self.partitions.clone(), self.running.clone(), facts)
     }

@@ -127,7 +127,7 @@ impl Post<'_> {
         for (incarnation, state) in pods {
             match state {
                 PodState::Live { counter, .. } if Some(incarnation) != me => {
-                    counters.push((incarnation, counter))
+                    counters.push((incarnation, counter));
                 }
                 PodState::Reaping => half_reaped.push(incarnation),
                 PodState::Live { .. } | PodState::Ended => {}

@@ -37,7 +37,7 @@ pub struct RunningClaim {
 }
 
 /// What was delivered in the last minutes in a partition.
-pub(super) type Facts = Arc<dyn Fn(&PartitionName) -> Vec<Fact> + Send + Sync>;
+pub type Facts = Arc<dyn Fn(&PartitionName) -> Vec<Fact> + Send + Sync>;
 
 type Claims = Vec<(DeliveryId, ClaimNumber)>;
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
