@@ -110,7 +110,7 @@ impl Intake {
         let entry = Entry { envelope, groups: fates::gather(fates), origin, scan, began };
         let started = std::time::Instant::now();
         let taken = match content {
-            Content::Memory { bytes, share } => self.take_small(&entry, bytes, share).await,
+            Content::Memory { pieces, share } => self.take_small(&entry, pieces, share).await,
             Content::Streamed { partition, id, writer, prefix, share } => {
                 let stored = writer.finish();
                 let size = prefix.text.len() as u64 + entry.scan.bytes;
@@ -124,16 +124,22 @@ impl Intake {
     }
 
     /// A message in memory goes to another partition when one has certainly not taken it.
-    async fn take_small(&self, entry: &Entry, content: Bytes, share: Share) -> Result<Receipt, Refusal> {
+    async fn take_small(
+        &self,
+        entry: &Entry,
+        mut pieces: Vec<Bytes>,
+        share: Share,
+    ) -> Result<Receipt, Refusal> {
         let mut partition = self.partition()?;
         let mut not: Vec<PartitionName> = Vec::new();
-        let content = Bytes::from_owner(Held { content, _share: share });
+        if let Some(first) = pieces.first_mut() {
+            *first = Bytes::from_owner(Held { piece: std::mem::take(first), _share: share });
+        }
         loop {
             let id = partition.new_id();
             let prefix = entry.origin.prefix(&id, &entry.scan, entry.began);
-            let body = Body::from_chunks(
-                [prefix.text.clone(), content.clone()].into_iter().filter(|part| !part.is_empty()).collect(),
-            );
+            let body =
+                Body::from_chunks([prefix.text.clone()].into_iter().chain(pieces.iter().cloned()).collect());
             let stored = partition.ready_body(&id, &body);
             let size = body.len();
             match self.enqueue(entry, &partition, stored, size, &prefix, Some(body)).await {
@@ -251,15 +257,15 @@ impl Entry {
     }
 }
 
-/// Content with its part of the budget: both go when the last attempt lets go of it.
+/// A message's first piece, with the whole message's part of the budget: both go when the last attempt lets go of them.
 struct Held {
-    content: Bytes,
+    piece: Bytes,
     _share: Share,
 }
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        &self.content
+        &self.piece
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use postrider_mail::{HostName, Mailbox, QueueId};
 use postrider_queue::{BodyWriter, Partition, body::BodyError, body::CHUNK_BYTES};
 
@@ -57,8 +57,14 @@ pub struct Spool {
 
 #[derive(Debug)]
 enum State {
-    Memory(BytesMut),
-    Streaming { partition: Partition, id: QueueId, writer: BodyWriter, prefix: Prefix },
+    /// Pieces as they came, uncopied, and their length.
+    Memory(Vec<Bytes>, usize),
+    Streaming {
+        partition: Partition,
+        id: QueueId,
+        writer: BodyWriter,
+        prefix: Prefix,
+    },
 }
 
 /// The fields on top of a message.
@@ -75,8 +81,8 @@ pub struct Prefix {
 pub enum Content {
     /// All of it, to be written wherever it goes.
     Memory {
-        /// The bytes.
-        bytes: Bytes,
+        /// Its pieces.
+        pieces: Vec<Bytes>,
         /// Their part of the budget.
         share: Share,
     },
@@ -98,7 +104,7 @@ pub enum Content {
 impl Spool {
     /// An empty one.
     pub fn new(origin: Origin, share: Share) -> Self {
-        let state = State::Memory(BytesMut::new());
+        let state = State::Memory(Vec::new(), 0);
         Self { origin, scan: Scan::default(), began: SystemTime::now(), share, state }
     }
 
@@ -114,14 +120,15 @@ impl Spool {
         self.scan.feed(&chunk);
         self.judge()?;
         match &mut self.state {
-            State::Memory(held) if held.len() + chunk.len() <= SMALL_BYTES => {
+            State::Memory(held, len) if *len + chunk.len() <= SMALL_BYTES => {
                 if !self.share.grow(chunk.len() as u64) {
                     return Err(Refusal::NoRoom);
                 }
-                held.extend_from_slice(&chunk);
+                *len += chunk.len();
+                held.push(chunk);
                 Ok(())
             }
-            State::Memory(_) => {
+            State::Memory(..) => {
                 self.stream_to(partition()?).await?;
                 self.write(&chunk).await
             }
@@ -132,7 +139,7 @@ impl Spool {
     /// All has come.
     pub fn finish(self) -> (Origin, Scan, SystemTime, Content) {
         let content = match self.state {
-            State::Memory(held) => Content::Memory { bytes: held.freeze(), share: self.share },
+            State::Memory(pieces, _) => Content::Memory { pieces, share: self.share },
             State::Streaming { partition, id, writer, prefix } => {
                 Content::Streamed { partition, id, writer, prefix, share: self.share }
             }
@@ -161,8 +168,10 @@ impl Spool {
         let prefix = self.origin.prefix(&id, &self.scan, self.began);
         let mut writer = partition.body_writer(&id);
         writer.write(&prefix.text).await.map_err(|why| refusal(&why))?;
-        if let State::Memory(held) = &mut self.state {
-            writer.write(&std::mem::take(held)).await.map_err(|why| refusal(&why))?;
+        if let State::Memory(held, _) = &mut self.state {
+            for piece in std::mem::take(held) {
+                writer.write(&piece).await.map_err(|why| refusal(&why))?;
+            }
         }
         self.state = State::Streaming { partition, id, writer, prefix };
         Ok(())
@@ -171,7 +180,7 @@ impl Spool {
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
         match &mut self.state {
             State::Streaming { writer, .. } => writer.write(chunk).await.map_err(|why| refusal(&why)),
-            State::Memory(_) => Ok(()),
+            State::Memory(..) => Ok(()),
         }
     }
 }

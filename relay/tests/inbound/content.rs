@@ -66,7 +66,7 @@ async fn bdat_and_pipelining_store_the_same() {
     let rig = Rig::usual().await;
     let mut peer = rig.peer().await;
     peer.expect("EHLO client.example", "250").await;
-    peer.send(b"MAIL FROM:<a@app.example>\r\nRCPT TO:<b@far.example>\r\nBDAT 14\r\nSubject: x\r\n\r\nBDAT 7 LAST\r\n.\r\nend\r\n")
+    peer.send(b"MAIL FROM:<a@app.example>\r\nRCPT TO:<b@far.example>\r\nBDAT 14\r\nSubject: x\r\n\r\nBDAT 8 LAST\r\n.\r\nend\r\n")
         .await;
     for _ in 0..3 {
         let reply = peer.reply().await;

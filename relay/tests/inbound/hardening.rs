@@ -88,10 +88,10 @@ async fn a_header_without_end_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_memory_for_bodies_clients_are_told_to_wait() {
-    let rig = Rig::start(Setup { budget_bytes: 10_000, ..Setup::default() }).await;
+    let rig = Rig::start(Setup { budget_bytes: 30_000, ..Setup::default() }).await;
     let mut held = rig.peer().await;
     held.up_to_data().await;
-    held.send("x\r\n".repeat(3_000).as_bytes()).await;
+    held.send("x\r\n".repeat(7_000).as_bytes()).await;
     let deadline = Instant::now() + Duration::from_secs(5);
     while rig.budget.used() == 0 {
         assert!(Instant::now() < deadline, "nothing is held");
@@ -99,8 +99,8 @@ async fn without_memory_for_bodies_clients_are_told_to_wait() {
     }
     let mut peer = rig.peer().await;
     peer.expect("EHLO client.example", "250").await;
-    peer.expect("MAIL FROM:<a@app.example> SIZE=5000", "452 4.3.1 ").await;
-    let refused = peer.message("y\r\n".repeat(3_000).as_bytes()).await;
+    peer.expect("MAIL FROM:<a@app.example> SIZE=20000", "452 4.3.1 ").await;
+    let refused = peer.message("y\r\n".repeat(7_000).as_bytes()).await;
     assert!(refused.starts_with("452 4.3.1 "), "{refused}");
     held.send(b".\r\n").await;
     assert!(held.reply().await.starts_with("250 "));

@@ -62,10 +62,9 @@ async fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
 async fn guessing_ends_the_session() {
     let (rig, trusted) = submission(TlsDemand::Optional).await;
     let mut peer = start_tls(&rig, &trusted).await;
-    for _ in 0..3 {
-        peer.send(format!("{}\r\n", plain("ann", "guess")).as_bytes()).await;
-    }
-    let told = peer.rest().await;
+    peer.expect(&plain("ann", "guess"), "535 ").await;
+    peer.expect(&plain("ann", "guess"), "535 ").await;
+    let told = peer.say(&plain("ann", "guess")).await + &peer.rest().await;
     assert!(told.contains("421 "), "{told}");
 }
 
