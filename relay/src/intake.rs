@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use postrider_mail::{Due, Envelope, PartitionName, QueueId};
 use postrider_queue::{
-    Body, Claimed, EnqueueError, Enqueued, Lane, NewDelivery, NewMessage, Partition, Receipt, Received,
-    Start, StoredBody,
+    Body, Claimed, EnqueueError, Enqueued, Fault, Lane, NewDelivery, NewMessage, Partition, Receipt,
+    Received, Start, StoredBody,
     shards::{NoPartition, Shards},
 };
 
@@ -112,11 +112,17 @@ impl Intake {
         let taken = match content {
             Content::Memory { pieces, share } => self.take_small(&entry, pieces, share).await,
             Content::Streamed { partition, id, writer, prefix, share } => {
-                let stored = writer.finish();
                 let size = prefix.text.len() as u64 + entry.scan.bytes;
-                let entered = self.enqueue(&entry, &partition, stored, size, &prefix, None).await;
+                let ready = Ready {
+                    partition: &partition,
+                    stored: writer.finish(),
+                    size,
+                    prefix: &prefix,
+                    again: None,
+                };
+                let entered = self.enqueue(&entry, ready).await;
                 drop(share);
-                entered.map_err(|why| refusal(&why, &id))
+                entered.map_err(|why| given_up(&why, &id))
             }
         };
         self.metrics.enqueue_duration.observe(started.elapsed().as_secs_f64());
@@ -140,43 +146,33 @@ impl Intake {
             let prefix = entry.origin.prefix(&id, &entry.scan, entry.began);
             let body =
                 Body::from_chunks([prefix.text.clone()].into_iter().chain(pieces.iter().cloned()).collect());
-            let stored = partition.ready_body(&id, &body);
-            let size = body.len();
-            match self.enqueue(entry, &partition, stored, size, &prefix, Some(body)).await {
+            let (stored, size) = (partition.ready_body(&id, &body), body.len());
+            let ready = Ready { partition: &partition, stored, size, prefix: &prefix, again: Some(body) };
+            let why = match self.enqueue(entry, ready).await {
                 Ok(receipt) => return Ok(receipt),
-                Err(why) => {
-                    let refused = refusal(&why, &id);
-                    not.push(partition.name().clone());
-                    match self.shards.choose_other(&not) {
-                        Ok(other) if why.is_certain() => partition = other,
-                        Ok(_) | Err(_) => return Err(refused),
-                    }
-                }
+                Err(why) => why,
+            };
+            not.push(partition.name().clone());
+            match self.shards.choose_other(&not) {
+                Ok(other) if why.is_certain() && why.fault() == Fault::Store => partition = other,
+                Ok(_) | Err(_) => return Err(given_up(&why, &id)),
             }
         }
     }
 
-    async fn enqueue(
-        &self,
-        entry: &Entry,
-        partition: &Partition,
-        stored: StoredBody,
-        size: u64,
-        prefix: &Prefix,
-        body: Option<Body>,
-    ) -> Result<Receipt, EnqueueError> {
+    async fn enqueue(&self, entry: &Entry, ready: Ready<'_>) -> Result<Receipt, EnqueueError> {
         let (deliveries, slots) = self.plan(entry);
         let is_waiting = deliveries.iter().any(|delivery| delivery.start == Start::After(Duration::ZERO));
         let message = NewMessage {
             envelope: entry.envelope.clone(),
-            received: entry.received(size, prefix),
-            body: stored,
+            received: entry.received(ready.size, ready.prefix),
+            body: ready.stored,
             deliveries,
         };
-        let Enqueued { receipt, claimed } = partition.enqueue(message, PATIENCE).await?;
-        self.start(slots, claimed, body.as_ref());
+        let Enqueued { receipt, claimed } = ready.partition.enqueue(message, PATIENCE).await?;
+        self.start(slots, claimed, ready.again.as_ref());
         if is_waiting {
-            self.dispatcher.wake(partition.name());
+            self.dispatcher.wake(ready.partition.name());
         }
         Ok(receipt)
     }
@@ -231,6 +227,16 @@ impl Intake {
     }
 }
 
+/// A message that is ready for one partition.
+struct Ready<'a> {
+    partition: &'a Partition,
+    stored: StoredBody,
+    size: u64,
+    prefix: &'a Prefix,
+    /// The body once more, for an attempt from memory.
+    again: Option<Body>,
+}
+
 /// What one message's enqueues, if it takes several, have in common.
 struct Entry {
     envelope: Envelope,
@@ -269,7 +275,8 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-fn refusal(why: &EnqueueError, id: &QueueId) -> Refusal {
+/// No partition is left that could take the message.
+fn given_up(why: &EnqueueError, id: &QueueId) -> Refusal {
     match why {
         EnqueueError::Full => Refusal::NoRoom,
         EnqueueError::BodyGone => Refusal::TooSlow,

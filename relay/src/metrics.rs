@@ -57,6 +57,7 @@ impl Metrics {
     /// # Errors
     /// Two metrics with one name: a bug that every test run shows.
     pub fn new() -> Result<Self, prometheus::Error> {
+        // Long on purpose: a table, an entry for each metric.
         let registry = Registry::new();
         let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
             let metric = IntCounter::new(name, help)?;

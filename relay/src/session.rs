@@ -92,10 +92,10 @@ async fn talk(
         Err(why) => return why.tell(&door, peer, Wire::new(stream)).await,
     };
     let mut wire = Wire::new(stream);
-    if let (true, Some(tls)) = (door.is_implicit_tls(), &door.tls) {
-        if let Err(why) = wire.start_tls(tls.clone()).await {
-            return NoSession::Handshake(why).tell(&door, client, wire).await;
-        }
+    if let (true, Some(tls)) = (door.is_implicit_tls(), &door.tls)
+        && let Err(why) = wire.start_tls(tls.clone()).await
+    {
+        return NoSession::Handshake(why).tell(&door, client, wire).await;
     }
     let channel = if wire.tls().is_some() { Channel::Tls } else { Channel::Clear };
     let started = Instant::now();
@@ -113,7 +113,7 @@ async fn talk(
         started,
     };
     let ended = session.serve().await;
-    session.tally.tell(&session.door, &session.wire, session.server.user(), session.started, &ended);
+    session.tally.tell(&session, &ended);
     session.wire.close().await;
     // The place goes last: a connection that is still closing is one.
     drop(place);

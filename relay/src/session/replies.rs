@@ -7,22 +7,22 @@ use postrider_mail::{EnhancedCode, Reply, ReplyCode};
 use crate::{admission::NotAdmitted, intake::Refusal};
 
 /// 421: the relay ends.
-pub fn shutting_down() -> Reply {
+pub(super) fn shutting_down() -> Reply {
     transient(421, (3, 2), "the service is going down; try another host or later")
 }
 
 /// 421: as many sessions as there may be.
-pub fn too_many_sessions() -> Reply {
+pub(super) fn too_many_sessions() -> Reply {
     transient(421, (7, 0), "too many sessions; try again later")
 }
 
 /// 454: passwords can't be checked now. RFC 4954 6.
-pub fn cannot_authenticate() -> Reply {
+pub(super) fn cannot_authenticate() -> Reply {
     transient(454, (7, 0), "authentication is not available now; try again later")
 }
 
 /// The answer to a client or sender that may not.
-pub fn not_admitted(why: NotAdmitted) -> Reply {
+pub(super) fn not_admitted(why: NotAdmitted) -> Reply {
     match why {
         NotAdmitted::Stranger { may_authenticate: true } => {
             permanent(550, (7, 1), "relaying denied: authenticate first")
@@ -35,7 +35,7 @@ pub fn not_admitted(why: NotAdmitted) -> Reply {
 }
 
 /// The answer of a rule that rejects.
-pub fn rejection(of: &Rejection) -> Reply {
+pub(super) fn rejection(of: &Rejection) -> Reply {
     // The compiler of rules checks that both codes say the same; if one doesn't, the code decides.
     let severity = of.code.severity();
     let enhanced =
@@ -44,7 +44,7 @@ pub fn rejection(of: &Rejection) -> Reply {
 }
 
 /// The answer to a message, or to MAIL or DATA, that can't be taken.
-pub fn refusal(why: Refusal) -> Reply {
+pub(super) fn refusal(why: Refusal) -> Reply {
     match why {
         Refusal::NoRoom => transient(452, (3, 1), "no room for more mail now; try again later"),
         Refusal::Unavailable => transient(451, (3, 0), "the queue is not available now; try again later"),

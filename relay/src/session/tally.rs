@@ -1,12 +1,12 @@
 //! What a session's one log line says.
 //! **Owns:** the counts, the names of ends. **Never:** an address of a person, a password.
 
-use std::{io, net::IpAddr, time::Instant};
+use std::{io, net::IpAddr};
 
 use postrider_mail::{QueueId, Reply};
 use postrider_smtp::server::End;
 
-use super::wire::Wire;
+use super::Session;
 use crate::{listener::door::Door, tls::accept::HandshakeFailed};
 
 /// What was counted of a session.
@@ -87,8 +87,8 @@ impl Tally {
         self.last = Some(id.clone());
     }
 
-    pub(super) fn tell(&self, door: &Door, wire: &Wire, user: Option<&str>, started: Instant, ended: &Ended) {
-        let end = ended.as_str();
+    pub(super) fn tell(&self, session: &Session, ended: &Ended) {
+        let (end, door) = (ended.as_str(), &session.door);
         if self.bytes == 0 && matches!(ended, Ended::Protocol(End::ClosedByClient) | Ended::Broken(_)) {
             // A health check: it connects, perhaps reads the greeting, and goes.
             tracing::debug!(listener = &*door.name, client = %self.client, end, "a connection without a word");
@@ -100,14 +100,14 @@ impl Tally {
             session_id,
             listener = &*door.name,
             client = %self.client,
-            tls = wire.tls().map(|(version, _)| version),
-            user = user.map(shown),
+            tls = session.wire.tls().map(|(version, _)| version),
+            user = session.server.user().map(shown),
             messages = self.messages,
             recipients = self.recipients,
             refused = self.refused,
             queue_id = self.last.as_ref().map(tracing::field::display),
             bytes = self.bytes,
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(session.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             end,
             reason = ended.reason(),
             "session ended"

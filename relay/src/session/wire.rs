@@ -28,7 +28,7 @@ thread_local! {
 
 /// A connection.
 #[derive(Debug)]
-pub struct Wire {
+pub(super) struct Wire {
     stream: Stream,
 }
 
@@ -42,7 +42,7 @@ enum Stream {
 
 impl Wire {
     /// A connection that was just accepted.
-    pub fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream: Stream::Plain(stream) }
     }
 
@@ -50,7 +50,7 @@ impl Wire {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
+    pub(super) async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
         let stream = &mut self.stream;
         std::future::poll_fn(|cx| {
             SCRATCH.with_borrow_mut(|scratch| {
@@ -73,7 +73,7 @@ impl Wire {
     ///
     /// # Errors
     /// The connection broke, or the client doesn't take it.
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let writing = async {
             match &mut self.stream {
                 Stream::Plain(tcp) => tcp.write_all(bytes).await,
@@ -91,7 +91,7 @@ impl Wire {
     }
 
     /// Whether the client sends something within `pause`, though nothing was said to it yet.
-    pub async fn talks_within(&self, pause: Duration) -> bool {
+    pub(super) async fn talks_within(&self, pause: Duration) -> bool {
         let Stream::Plain(tcp) = &self.stream else { return false };
         // No bytes are a client that has gone, which is no talking.
         if pause.is_zero() {
@@ -106,7 +106,7 @@ impl Wire {
     ///
     /// # Errors
     /// The handshake failed; the connection is gone.
-    pub async fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), HandshakeFailed> {
+    pub(super) async fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), HandshakeFailed> {
         match std::mem::replace(&mut self.stream, Stream::Gone) {
             Stream::Plain(tcp) => {
                 self.stream = Stream::Tls(accept::handshake(config, tcp).await?);
@@ -120,7 +120,7 @@ impl Wire {
     }
 
     /// The TLS version and cipher suite, once under TLS.
-    pub fn tls(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) fn tls(&self) -> Option<(&'static str, &'static str)> {
         let Stream::Tls(tls) = &self.stream else { return None };
         let (_, session) = tls.get_ref();
         let version = session.protocol_version().and_then(|version| version.as_str());
@@ -129,7 +129,7 @@ impl Wire {
     }
 
     /// Ends the connection so that the client gets what was written last.
-    pub async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         let closing = async {
             match &mut self.stream {
                 Stream::Plain(tcp) => tcp.shutdown().await,

@@ -15,8 +15,11 @@ use super::accept::{self, BadCertificate};
 /// What listeners serve now. What didn't change stays, and its session tickets with it.
 #[derive(Default)]
 pub struct Served {
-    listeners: Mutex<HashMap<String, (Vec<Certificate>, Arc<ServerConfig>)>>,
+    listeners: Mutex<HashMap<String, Pair>>,
 }
+
+/// Certificates, and what was made of them.
+type Pair = (Vec<Certificate>, Arc<ServerConfig>);
 
 impl Served {
     /// What this listener serves; nothing if it has no TLS. Certificates that can't be served leave the last good ones.
