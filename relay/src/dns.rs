@@ -198,9 +198,7 @@ impl Inner {
         match &candidate.target {
             MxTarget::Host(name) => self.both_families(name.as_str()).await,
             // There is no such name, and nobody to ask.
-            MxTarget::Null | MxTarget::Broken(_) => {
-                Addresses { v4: Answer::NxDomain, v6: Answer::NxDomain }
-            }
+            MxTarget::Null | MxTarget::Broken(_) => Addresses { v4: Answer::NxDomain, v6: Answer::NxDomain },
         }
     }
 
@@ -225,9 +223,7 @@ impl Inner {
         if !matches!(first, Answer::Records(_)) {
             return second.await;
         }
-        tokio::time::timeout(self.family_grace, second)
-            .await
-            .unwrap_or(Answer::Failed(DnsFailure::Timeout))
+        tokio::time::timeout(self.family_grace, second).await.unwrap_or(Answer::Failed(DnsFailure::Timeout))
     }
 
     fn count(&self, why: Option<&Unresolved>) {

@@ -55,9 +55,7 @@ impl<T: Kind> Cache<T> {
 fn entry_of<T>(said: Said<T>, kept: Option<Entry<T>>, now: Instant, ttls: &Ttls) -> Entry<T> {
     let time = |ttl: Option<Duration>| match &said.answer {
         Answer::Records(_) => (ttl.unwrap_or(ttls.min).clamp(ttls.min, ttls.max.max(ttls.min)), ttls.stale),
-        Answer::NoData | Answer::NxDomain => {
-            (ttl.unwrap_or(ttls.min).min(ttls.max_negative), Duration::ZERO)
-        }
+        Answer::NoData | Answer::NxDomain => (ttl.unwrap_or(ttls.min).min(ttls.max_negative), Duration::ZERO),
         Answer::Failed(_) => (ttls.failure, Duration::ZERO),
     };
     let (fresh, stale) = time(said.ttl);
@@ -81,7 +79,12 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn entry(answer: Answer<Ipv4Addr>, ttl: Option<u64>, kept: Option<Entry<Ipv4Addr>>, at: Instant) -> Entry<Ipv4Addr> {
+    fn entry(
+        answer: Answer<Ipv4Addr>,
+        ttl: Option<u64>,
+        kept: Option<Entry<Ipv4Addr>>,
+        at: Instant,
+    ) -> Entry<Ipv4Addr> {
         let said = Said { answer, ttl: ttl.map(Duration::from_secs) };
         entry_of(said, kept, at, &Ttls::default())
     }

@@ -134,7 +134,9 @@ fn step<T: Kind>(response: &Message, asked: &Name) -> Step<T> {
     let absent = |answer| Step::Said(Said { answer, ttl: shorter(chain_ttl, negative_ttl) });
     match (response.response_code, chain_ttl) {
         (ResponseCode::NXDomain, _) => absent(Answer::NxDomain),
-        (ResponseCode::NoError, Some(ttl)) if negative_ttl.is_none() => Step::Alias { target: name.clone(), ttl },
+        (ResponseCode::NoError, Some(ttl)) if negative_ttl.is_none() => {
+            Step::Alias { target: name.clone(), ttl }
+        }
         (ResponseCode::NoError, None) if is_referral(response) => Step::Said(failed(DnsFailure::OtherCode)),
         (ResponseCode::NoError, _) => absent(Answer::NoData),
         (code, _) => Step::Said(failed(failure_of(code))),

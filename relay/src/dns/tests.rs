@@ -129,7 +129,8 @@ async fn a_truncated_answer_is_asked_for_again_over_tcp() {
 
 #[tokio::test]
 async fn a_truncated_answer_without_tcp_defers() {
-    let server = Server::start_udp_only([("d.example", Speak::TruncatedOverUdp(Box::new(Speak::NoData)))]).await;
+    let server =
+        Server::start_udp_only([("d.example", Speak::TruncatedOverUdp(Box::new(Speak::NoData)))]).await;
     let why = hosts(&dns(&server), "d.example").await.expect_err("half an answer is none");
     assert_eq!(why.kind(), OutcomeKind::Deferred, "{why:?}");
 }
@@ -205,7 +206,8 @@ async fn loopback_and_private_addresses_are_refused_unless_allowed() {
     let why = hosts(&dns, "inner.example").await.expect_err("nothing may be tried");
     assert_eq!(why, Unresolved::Forbidden([127, 0, 0, 1].into()));
     assert_eq!(names(&hosts(&dns, "mixed.example").await.expect("one is public")), ["public.example"]);
-    let to = Destinations { allowed: vec!["10.1.0.0/16".parse().expect("a network")], ..Destinations::default() };
+    let to =
+        Destinations { allowed: vec!["10.1.0.0/16".parse().expect("a network")], ..Destinations::default() };
     assert_eq!(names(&hosts_to(&dns, "inner.example", &to).await.expect("allowed")), ["private.example"]);
 }
 

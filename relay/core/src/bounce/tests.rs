@@ -197,7 +197,8 @@ fn what_the_way_does_not_carry_stays_behind() {
 #[test]
 fn an_original_recipient_too_long_to_spell_out_is_left_out() {
     let mut case = Case::new(Kind::Bounce, no_such_user(0));
-    let original = |n| Some(OriginalRecipient { address_type: "utf-8".into(), address: "é".repeat(n).into() });
+    let original =
+        |n| Some(OriginalRecipient { address_type: "utf-8".into(), address: "é".repeat(n).into() });
     case.envelope.recipients[0].original = original(5);
     assert!(case.text().contains("Original-Recipient: utf-8; \\x{E9}"));
     case.envelope.recipients[0].original = original(250);

@@ -45,7 +45,9 @@ pub(super) enum Speak {
 
 /// MX records.
 pub(super) fn mx(records: &[(u16, &str)]) -> Speak {
-    Speak::Records(records.iter().map(|(preference, host)| RData::MX(MX::new(*preference, name(host)))).collect())
+    Speak::Records(
+        records.iter().map(|(preference, host)| RData::MX(MX::new(*preference, name(host)))).collect(),
+    )
 }
 
 /// An A record.
