@@ -1,5 +1,5 @@
 //! Why a domain or a host can't be mailed to now, and whether that is final.
-//! **Owns:** the verdicts, their statuses and words. RFC 3463, RFC 7505 4, RFC 5321 5.1.
+//! **Owns:** the verdicts, their statuses and words. RFC 3463, RFC 7505 4, RFC 5321 5.1. **Never:** the order of hosts.
 
 use std::net::IpAddr;
 
