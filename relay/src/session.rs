@@ -114,7 +114,10 @@ async fn talk(
     };
     let ended = session.serve().await;
     session.tally.tell(&session, &ended);
-    session.wire.close().await;
+    // Who has gone needs no goodbye.
+    if !ended.is_by_client() {
+        session.wire.close().await;
+    }
     // The place goes last: a connection that is still closing is one.
     drop(place);
 }

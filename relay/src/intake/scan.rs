@@ -2,8 +2,8 @@
 //! **Owns:** the walk over the header. **Never:** keeps content, judges it.
 //! RFC 5322 2.2 (fields), RFC 5321 6.3 (loops are found by counting Received).
 
-/// The longest name that is looked for, with its colon.
-const LONGEST: usize = "message-id:".len();
+/// The longest name that is looked for.
+const LONGEST: usize = "message-id".len();
 
 /// What was found so far. Feed it any split of the bytes: the result is the same.
 #[derive(Debug, Clone, Default)]
@@ -25,11 +25,28 @@ pub struct Scan {
     /// How long the content is.
     pub bytes: u64,
     is_over: bool,
-    /// The start of a line whose rest hasn't come.
-    start: [u8; LONGEST],
-    start_len: usize,
-    /// Whether the start of the current line was judged.
-    is_judged: bool,
+    /// The start of a name that isn't complete.
+    name: [u8; LONGEST],
+    name_len: usize,
+    line: Line,
+    /// Bytes of the current line in earlier chunks.
+    line_bytes: u64,
+}
+
+/// How far the current line of the header is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Line {
+    /// Nothing of it has come.
+    #[default]
+    Start,
+    /// A name, or what may become one.
+    Name,
+    /// White space behind a name: obsolete, but seen (RFC 5322 4.5).
+    Gap,
+    /// A CR at its start: the empty line, if LF follows.
+    Cr,
+    /// Behind the colon, or a line that continues a field.
+    Rest,
 }
 
 impl Scan {
@@ -45,52 +62,77 @@ impl Scan {
         self.is_over
     }
 
+    /// Whether the content begins with something else than a field or an empty line.
+    pub fn lacks_header(&self) -> bool {
+        self.is_over && self.header_bytes == 0
+    }
+
     /// Returns what belongs to the body.
     fn feed_header<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
         let mut rest = chunk;
         while !rest.is_empty() && !self.is_over {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
             let (line, behind) = rest.split_at(end);
-            self.feed_line(line);
+            if !self.feed_line(line) {
+                // The line is the body's, and what was seen of it before, too.
+                self.is_over = true;
+                self.header_bytes -= self.line_bytes;
+                break;
+            }
+            self.line_bytes += line.len() as u64;
+            self.header_bytes += line.len() as u64;
+            if line.ends_with(b"\n") {
+                self.end_line();
+            }
             rest = behind;
         }
         let header = &chunk[..chunk.len() - rest.len()];
-        self.header_bytes += header.len() as u64;
         self.header_is_8bit = self.header_is_8bit || !header.is_ascii();
         self.header_has_nul = self.header_has_nul || memchr::memchr(0, header).is_some();
         rest
     }
 
-    /// Takes a piece of one line, which may be all of it.
-    fn feed_line(&mut self, piece: &[u8]) {
-        let is_whole = piece.ends_with(b"\n");
-        if !self.is_judged {
-            let wanted = LONGEST - self.start_len;
-            let taken = piece.len().min(wanted);
-            self.start[self.start_len..self.start_len + taken].copy_from_slice(&piece[..taken]);
-            self.start_len += taken;
-            if self.start_len == LONGEST || is_whole {
-                self.judge();
-            }
+    /// Takes a piece of one line, which may be all of it. Returns false if the line can't be a header's.
+    fn feed_line(&mut self, piece: &[u8]) -> bool {
+        for byte in piece {
+            self.line = match (self.line, *byte) {
+                (Line::Rest, _) => return true,
+                (Line::Start, b'\r') => Line::Cr,
+                (Line::Start | Line::Cr, b'\n') => {
+                    self.is_over = true;
+                    return true;
+                }
+                // What continues a field needs one before it.
+                (Line::Start, b' ' | b'\t') if self.header_bytes > 0 => Line::Rest,
+                (Line::Name | Line::Gap, b':') => {
+                    self.count();
+                    Line::Rest
+                }
+                (Line::Name | Line::Gap, b' ' | b'\t') => Line::Gap,
+                (Line::Start | Line::Name, b'!'..=b'9' | b';'..=b'~') => {
+                    if let Some(place) = self.name.get_mut(self.name_len) {
+                        *place = *byte;
+                    }
+                    self.name_len += 1;
+                    Line::Name
+                }
+                (Line::Start | Line::Name | Line::Gap | Line::Cr, _) => return false,
+            };
         }
-        if is_whole {
-            self.start_len = 0;
-            self.is_judged = false;
-        }
+        true
     }
 
-    fn judge(&mut self) {
-        self.is_judged = true;
-        let start = &self.start[..self.start_len];
-        let has =
-            |name: &str| start.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name.as_bytes()));
-        if start == b"\r\n" || start == b"\n" {
-            self.is_over = true;
-        } else if has("received:") {
+    fn end_line(&mut self) {
+        (self.line, self.name_len, self.line_bytes) = (Line::Start, 0, 0);
+    }
+
+    fn count(&mut self) {
+        let Some(name) = self.name.get(..self.name_len) else { return };
+        if name.eq_ignore_ascii_case(b"received") {
             self.received += 1;
-        } else if has("date:") {
+        } else if name.eq_ignore_ascii_case(b"date") {
             self.has_date = true;
-        } else if has("message-id:") {
+        } else if name.eq_ignore_ascii_case(b"message-id") {
             self.has_message_id = true;
         }
     }
@@ -140,5 +182,32 @@ mod tests {
     fn a_message_without_header_has_none() {
         let found = scan(&[b"\r\nReceived: x\r\n"]);
         assert_eq!((found.received, found.header_bytes, found.header_is_over()), (0, 2, true));
+        assert!(!found.lacks_header());
+    }
+
+    #[test]
+    fn what_is_no_field_ends_the_header_however_it_is_split() {
+        for (message, header_bytes) in [
+            (&b"no field\r\nReceived: x\r\n"[..], 0),
+            (b"nofieldatall\r\n", 0),
+            (b" begins with a space\r\n", 0),
+            (b"Subject: x\r\n folded\r\nOld \t: y\r\nnot a field: x\r\nReceived: x\r\n", 31),
+            (b"Subject: x\r\nJ\xc3\xbcrgen: y\r\n", 12),
+            (b"Subject: x\r\n: no name\r\n", 12),
+            (b"Subject: x\r\n\rx\r\n", 12),
+        ] {
+            let whole = scan(&[message]);
+            assert_eq!((whole.received, whole.header_bytes), (0, header_bytes), "{message:?}");
+            assert!(whole.header_is_over() && !whole.header_is_8bit);
+            assert_eq!(whole.lacks_header(), header_bytes == 0);
+            for at in 0..=message.len() {
+                let split = scan(&[&message[..at], &message[at..]]);
+                assert_eq!(
+                    (split.header_bytes, split.body_is_8bit, split.received),
+                    (whole.header_bytes, whole.body_is_8bit, 0),
+                    "{message:?} split at {at}"
+                );
+            }
+        }
     }
 }

@@ -206,6 +206,10 @@ impl Origin {
         if self.user.is_some() && !scan.has_message_id {
             text.push_str(&trace::message_id_field(id, &self.host));
         }
+        if scan.lacks_header() {
+            // Else the first line of the body would be read as part of ours (RFC 5322 2.1).
+            text.push_str("\r\n");
+        }
         Prefix { is_8bit: !text.is_ascii(), text: text.into() }
     }
 }

@@ -62,6 +62,11 @@ impl Ended {
 }
 
 impl Ended {
+    /// Whether the client closed the connection, or it broke.
+    pub(super) const fn is_by_client(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Protocol(End::ClosedByClient | End::ClosedInTransaction))
+    }
+
     fn reason(&self) -> Option<String> {
         match self {
             Self::Broken(why) => Some(why.to_string()),

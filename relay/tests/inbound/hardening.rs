@@ -206,3 +206,34 @@ async fn listeners_come_and_go_with_the_configuration() {
     // Sessions that are open go on.
     assert!(open.message(b"x\r\n").await.starts_with("250 "));
 }
+
+/// Alone, for it measures this process: `cargo test -p postrider-relay --test inbound -- --ignored --nocapture idle`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures the process's memory; wants 10,100 open files"]
+async fn thousands_of_idle_sessions_cost_little() {
+    const SESSIONS: usize = 5_000;
+    let mut wide = listener("smtp");
+    (wide.limits.connections, wide.limits.connections_per_client) = (6_000, 6_000);
+    let rig = Rig::start(Setup { listeners: vec![wide], ..Setup::default() }).await;
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+    };
+    rig.peer().await.message(b"x\r\n").await;
+    let before = resident();
+    let mut idle = Vec::with_capacity(SESSIONS);
+    let mut buffer = [0; 512];
+    for _ in 0..SESSIONS {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut tcp = tokio::net::TcpStream::connect(rig.address("smtp")).await.expect("a connection");
+        assert!(tcp.read(&mut buffer).await.expect("a greeting") > 0);
+        tcp.write_all(b"EHLO client.example\r\n").await.expect("open");
+        assert!(tcp.read(&mut buffer).await.expect("an answer") > 0);
+        idle.push(tcp);
+    }
+    let each = (resident() - before) * 1024 / SESSIONS;
+    println!("an idle session, both of its ends, takes {each} bytes");
+    assert!(each < 16 << 10, "{each} bytes");
+    assert!(rig.peer().await.message(b"x\r\n").await.starts_with("250 "));
+}

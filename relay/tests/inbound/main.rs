@@ -2,6 +2,7 @@
 
 mod admission;
 mod content;
+mod fast_path;
 mod hardening;
 mod peer;
 mod rig;

@@ -15,7 +15,7 @@ use postrider_core::config::{
 };
 use postrider_mail::{HostName, Mono, PartitionName, QueueId};
 use postrider_queue::{
-    Durability,
+    Body, Claimed, Durability,
     connection::Target,
     incarnation::Clock,
     keys::FleetName,
@@ -26,7 +26,8 @@ use postrider_relay::{
     admission::{budget::BodyBudget, counts::Sessions},
     auth::Authenticator,
     config::ConfigSource,
-    dispatch::{Dispatcher, Window},
+    dispatch::{Dispatcher, Slot, Window},
+    heartbeat::Heartbeat,
     intake::Intake,
     listener::Listeners,
     metrics::Metrics,
@@ -34,7 +35,7 @@ use postrider_relay::{
     shutdown::Shutdown,
 };
 use postrider_smtp::timer::Waits;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::peer::Peer;
@@ -98,6 +99,8 @@ pub(crate) struct Rig {
     pub(crate) metrics: Metrics,
     pub(crate) config: watch::Sender<Arc<Config>>,
     pub(crate) budget: BodyBudget,
+    pub(crate) started: mpsc::UnboundedReceiver<Started>,
+    heartbeat: Option<Heartbeat>,
     tasks: TaskTracker,
     addresses: BTreeMap<String, SocketAddr>,
     looker: tokio::task::JoinHandle<()>,
@@ -110,6 +113,15 @@ pub(crate) struct Setup {
     pub(crate) change: fn(&mut ConfigParts),
     pub(crate) waits: Waits,
     pub(crate) budget_bytes: u64,
+    /// How many deliveries are started at once; none: mail waits where the test looks for it.
+    pub(crate) window: Option<usize>,
+}
+
+/// A delivery that was to be started, with its place in the window.
+pub(crate) struct Started {
+    pub(crate) slot: Slot,
+    pub(crate) claimed: Claimed,
+    pub(crate) body: Option<Body>,
 }
 
 impl Default for Setup {
@@ -119,6 +131,7 @@ impl Default for Setup {
             change: |_| {},
             waits: Waits::default(),
             budget_bytes: 64 << 20,
+            window: None,
         }
     }
 }
@@ -183,8 +196,18 @@ impl Rig {
             async move { shards.run().await }
         });
         let metrics = Metrics::new().expect("names are unique");
-        // Nothing is tried: what was taken stays where the test looks for it.
-        let dispatcher = Dispatcher::new(Window::new(16), [name], || true, |_, _, _| {});
+        let (start, started) = mpsc::unbounded_channel();
+        let is_paused = setup.window.is_none();
+        let dispatcher = Dispatcher::new(
+            Window::new(setup.window.unwrap_or(1)),
+            [name],
+            move || is_paused,
+            move |slot, claimed, body| {
+                let _ = start.send(Started { slot, claimed, body });
+            },
+        );
+        let heartbeat =
+            setup.window.map(|_| Heartbeat::start(shards.partitions(), &metrics).expect("a thread"));
         let budget = BodyBudget::new(setup.budget_bytes);
         let (sender, source) = ConfigSource::new(config(setup.listeners, setup.change));
         let shutdown = Shutdown::default();
@@ -199,7 +222,7 @@ impl Rig {
             intake: Intake::new(shards.clone(), dispatcher, budget.clone(), metrics.clone()),
             authenticator: Authenticator::new(2),
             sessions: Sessions::default(),
-            sessions_max: 5_000,
+            sessions_max: 6_000,
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
             waits: setup.waits,
@@ -208,14 +231,30 @@ impl Rig {
         let addresses = listeners.addresses().map(|(name, address)| (name.to_owned(), address)).collect();
         let tasks = TaskTracker::new();
         tasks.spawn(listeners.run(tasks.clone()));
-        let rig = Self { shards, shutdown, metrics, config: sender, budget, tasks, addresses, looker, redis };
+        let rig = Self {
+            shards,
+            shutdown,
+            metrics,
+            config: sender,
+            budget,
+            started,
+            heartbeat,
+            tasks,
+            addresses,
+            looker,
+            redis,
+        };
         rig.is_ready().await;
         rig
     }
 
     async fn is_ready(&self) {
+        let is_registered = || {
+            let mut partitions = self.shards.partitions().into_iter();
+            self.heartbeat.is_none() || partitions.all(|one| one.lease().incarnation().is_some())
+        };
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self.shards.choose().is_err() {
+        while self.shards.choose().is_err() || !is_registered() {
             assert!(Instant::now() < deadline, "no partition: {:?}", self.shards.status());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
