@@ -10,8 +10,8 @@ mod pulse;
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use postrider_mail::PartitionName;
-pub use postrider_queue::incarnation::{LeaseHandle, NoPermit};
 use postrider_queue::Partition;
+pub use postrider_queue::incarnation::{LeaseHandle, NoPermit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -81,10 +81,7 @@ impl Heartbeat {
     /// the store says is claimed and no attempt knows goes back; after a change of the store `facts` (what was delivered in the
     /// last minutes in that partition) is told again and the claims are re-asserted. The shell's app.rs runs it, on the
     /// delivery runtime.
-    pub fn follow(
-        &self,
-        facts: Facts,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    pub fn follow(&self, facts: Facts) -> impl Future<Output = ()> + Send + use<> {
         claims::follow_all(self.partitions.clone(), self.running.clone(), facts)
     }
 

@@ -4,14 +4,26 @@
 //! site -> client -> (queue)`. `app` builds all of it and is the only spawner.
 //! **Owns:** sockets, TLS, DNS, files, tasks. **Never:** a Redis key, a Kubernetes client, a decision about mail.
 
+pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod auth;
+pub mod cli;
+pub mod client;
+pub mod clock;
 pub mod config;
+pub mod control;
+pub mod delivery;
 pub mod dispatch;
 pub mod dns;
+pub mod heartbeat;
 pub mod intake;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
+pub mod remembered;
 pub mod session;
+pub mod settle;
 pub mod shutdown;
+pub mod site;
 pub mod tls;

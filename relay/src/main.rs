@@ -1,3 +1,13 @@
-//! The relay binary.
+//! The relay's binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use postrider_relay::cli::{self, Cli};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main(Cli::parse())
+}

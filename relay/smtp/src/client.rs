@@ -28,95 +28,84 @@
 //! when the far side closes. Each transaction gets exactly one `Finished`, also when the connection breaks.
 //! RFC 5321 4; RFC 2920 (pipelining), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 9422 (LIMITS).
 
+mod answer;
+mod expect_auth;
+mod expect_banner;
+mod expect_dot;
+mod expect_dot_reply;
+mod expect_ehlo;
+mod expect_rcpt;
+mod expect_tls;
+mod settings;
+mod transaction;
+
 use std::{marker::PhantomData, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
-use postrider_mail::{Envelope, FarReply, HostName, Mono, Stage};
+use bytes::BytesMut;
+use postrider_mail::{FarReply, Mono, Stage};
 
+pub use self::{
+    answer::{Answer, Answered, EndCause, Ended, Failure},
+    expect_dot::{ExpectDot, Next},
+    settings::{EightBit, Settings, Tls, Transaction},
+};
+use self::{expect_auth::AuthStep, expect_ehlo::Greeting, transaction::Current};
 pub use crate::server::Channel;
 use crate::{
     extension::Extensions,
-    sasl::Credentials,
-    timer::{Wait, Waits},
+    reply_codec::{ReadReply, ReplyReader},
+    timer::Wait,
 };
-
-/// How to speak to a far side.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Our name in EHLO.
-    pub hostname: HostName,
-    /// Whether STARTTLS is used.
-    pub tls: Tls,
-    /// Who we are to it; refused over clear text unless `auth_in_clear`.
-    pub auth: Option<Credentials>,
-    /// Whether a password may go over clear text.
-    pub auth_in_clear: bool,
-    /// Whether PIPELINING is used where offered.
-    pub pipelining: bool,
-    /// Whether CHUNKING (BDAT) is used where offered.
-    pub chunking: bool,
-    /// What becomes of 8-bit content where 8BITMIME isn't offered.
-    pub eight_bit: EightBit,
-    /// How long waits are.
-    pub waits: Waits,
-}
-
-impl Settings {
-    /// The usual settings: STARTTLS and PIPELINING where offered, DATA, no AUTH.
-    pub fn new(hostname: HostName) -> Self {
-        Self {
-            hostname,
-            tls: Tls::IfOffered,
-            auth: None,
-            auth_in_clear: false,
-            pipelining: true,
-            chunking: false,
-            eight_bit: EightBit::Refuse,
-            waits: Waits::default(),
-        }
-    }
-}
-
-/// STARTTLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// Never: clear text, or a connection that is TLS from its start.
-    Never,
-    /// Where it is offered. If the far side then refuses it, the session goes on in clear text.
-    IfOffered,
-    /// Without it the session ends.
-    Required,
-}
-
-/// 8-bit content and a far side without 8BITMIME (RFC 6152 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EightBit {
-    /// It fails here, with [`Failure::EightBitNotOffered`].
-    Refuse,
-    /// It is sent as it is.
-    SendAnyway,
-}
-
-/// One message to some recipients.
-#[derive(Debug, Clone)]
-pub struct Transaction {
-    /// Who, to whom; the recipients of this transaction only.
-    pub envelope: Envelope,
-    /// The size of the content.
-    pub content_bytes: u64,
-    /// Whether the content has bytes above 127.
-    pub content_is_8bit: bool,
-    /// Whether the header has bytes above 127: with a non-ASCII address the only reason to need SMTPUTF8.
-    pub header_is_utf8: bool,
-}
 
 /// One connection. `P` is the right to send the dot.
 #[derive(Debug)]
 pub struct Client<P> {
     input: BytesMut,
     output: BytesMut,
+    settings: Arc<Settings>,
+    channel: Channel,
     offers: Extensions,
+    reader: ReplyReader,
+    state: State,
+    transactions: u32,
+    /// The far side is amid a transaction that came to nothing.
+    needs_reset: bool,
+    /// To be told before anything else.
+    finished: Option<Vec<Answered>>,
+    /// The connection is gone; what was read before still counts.
+    lost: Option<Failure>,
+    /// Something was done since the wait began: it begins anew.
+    has_progressed: bool,
+    wait_end: Option<Mono>,
     permit: PhantomData<fn(P)>,
+}
+
+/// What the far side is waited for.
+#[derive(Debug)]
+enum State {
+    ExpectBanner,
+    ExpectEhlo(Greeting),
+    /// The reply to STARTTLS.
+    ExpectTlsReply,
+    /// The handshake.
+    ExpectTls,
+    ExpectAuth(AuthStep),
+    /// Nothing: the shell is to be told that a transaction can begin.
+    Ready,
+    /// Nothing: the shell knows.
+    Idle,
+    /// Replies to MAIL, RCPT, DATA.
+    ExpectRcpt(Box<Current>),
+    /// The shell sends the body.
+    Body(Box<Current>),
+    /// The permit.
+    ExpectDot(Box<Current>),
+    ExpectDotReply(Box<Current>),
+    /// The reply to a dot that ended nothing: no recipient was accepted.
+    ExpectLoneDotReply,
+    Ended(Ended),
+    /// Between two states.
+    Moving,
 }
 
 /// What the shell has to do next.
@@ -138,185 +127,222 @@ pub enum Event<P> {
     Ended(Ended),
 }
 
-/// What became of one recipient, for core to judge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    /// How far it had come.
-    pub stage: Stage,
-    /// What the far side said, or what went wrong.
-    pub answer: Answer,
-}
-
-/// What became of one recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The final dot got a 2yz: the far side has it.
-    Accepted(FarReply),
-    /// A 4yz or 5yz at this stage.
-    Refused(FarReply),
-    /// The far side takes no more recipients in one transaction: try again at once, no attempt was made.
-    NotTried,
-    /// No reply decided it, and the final dot wasn't sent.
-    Failed(Failure),
-    /// The final dot was sent and no clear reply came: the far side may have the message (RFC 1047).
-    Unknown(Failure),
-}
-
-/// What went wrong without a reply that decides.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The far side closed the connection.
-    #[error("the far side closed the connection")]
-    Closed,
-    /// The connection broke; the shell's words.
-    #[error("the connection broke: {0}")]
-    Lost(Box<str>),
-    /// No reply in time.
-    #[error("no reply in time ({0:?})")]
-    TimedOut(Wait),
-    /// A reply that can't stand here.
-    #[error("a reply that can't stand here: {0}")]
-    OutOfStep(FarReply),
-    /// Bytes that are no reply.
-    #[error("bytes that are no SMTP reply")]
-    Garbage,
-    /// TLS is demanded, STARTTLS not offered.
-    #[error("the far side offers no STARTTLS")]
-    TlsNotOffered,
-    /// Clear text stood behind the 220 to STARTTLS.
-    #[error("the far side sent clear text behind its 220 to STARTTLS")]
-    TlsInjection,
-    /// There are credentials, and no AUTH mechanism that both know.
-    #[error("the far side offers neither AUTH PLAIN nor LOGIN")]
-    AuthNotOffered,
-    /// There are credentials, and no TLS.
-    #[error("a password isn't sent over clear text")]
-    AuthInClear,
-    /// It is larger than the far side's SIZE.
-    #[error("the far side takes messages of at most {0} bytes")]
-    TooLarge(u64),
-    /// It has 8-bit content.
-    #[error("the far side offers no 8BITMIME")]
-    EightBitNotOffered,
-    /// It needs SMTPUTF8.
-    #[error("the far side offers no SMTPUTF8")]
-    Utf8NotOffered,
-    /// The shell gave up before the dot.
-    #[error("given up before the end of the message was sent")]
-    Abandoned,
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// How far it had come.
-    pub stage: Stage,
-    /// Why.
-    pub cause: EndCause,
-}
-
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndCause {
-    /// We said QUIT.
-    Quit,
-    /// The far side refused to go on: a banner, EHLO, STARTTLS or AUTH refused, or a 421 anywhere.
-    Refused(FarReply),
-    /// Something went wrong.
-    Failed(Failure),
-}
-
-/// All is sent but the end of the message.
-#[derive(Debug)]
-#[must_use = "without the dot the connection has to be closed"]
-pub struct ExpectDot<P> {
-    permit: PhantomData<fn(P)>,
-}
-
-/// What comes next: give it to [`Client::resume`].
-#[derive(Debug)]
-#[must_use = "the session waits for it: give it to Client::resume"]
-pub struct Next(());
-
 impl<P> Client<P> {
     /// A connection that has just been made, in clear text or (implicit) TLS.
-    pub fn new(_settings: Arc<Settings>, _channel: Channel, _now: Mono) -> Self {
-        unreachable!("to come")
+    pub fn new(settings: Arc<Settings>, channel: Channel, _now: Mono) -> Self {
+        Self {
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            settings,
+            channel,
+            offers: Extensions::default(),
+            reader: ReplyReader::default(),
+            state: State::ExpectBanner,
+            transactions: 0,
+            needs_reset: false,
+            finished: None,
+            lost: None,
+            has_progressed: true,
+            wait_end: None,
+            permit: PhantomData,
+        }
     }
+
     /// What to do next. Takes time so that it sees when a wait is over.
-    pub fn poll(&mut self, _now: Mono) -> Event<P> {
-        unreachable!("to come")
+    pub fn poll(&mut self, now: Mono) -> Event<P> {
+        loop {
+            if let Some(answers) = self.finished.take() {
+                return Event::Finished(answers);
+            }
+            if let State::Ended(ended) = &self.state {
+                return Event::Ended(ended.clone());
+            }
+            if matches!(self.state, State::ExpectTls) && self.lost.is_none() {
+                return Event::StartTls;
+            }
+            match self.reader.read(&mut self.input) {
+                Ok(Some(reply)) => self.on_reply(reply),
+                Err(_) => self.fail(Failure::Garbage),
+                Ok(None) => {
+                    if let Some(event) = self.without_reply(now) {
+                        return event;
+                    }
+                }
+            }
+        }
     }
-    /// Where to read into.
+
+    /// What to do while no reply is there; `None` if that has changed the state.
+    fn without_reply(&mut self, now: Mono) -> Option<Event<P>> {
+        if let Some(failure) = self.lost.take() {
+            self.fail(failure);
+            return None;
+        }
+        match &self.state {
+            State::Ready => {
+                self.state = State::Idle;
+                return Some(Event::Ready);
+            }
+            State::Body(_) => return Some(Event::Body),
+            State::ExpectDot(_) => return Some(Event::Dot(ExpectDot::new())),
+            _ => {}
+        }
+        let wait = self.current_wait();
+        if std::mem::take(&mut self.has_progressed) {
+            self.wait_end = wait.map(|wait| now.after(self.settings.waits.of(wait)));
+        }
+        match (wait, self.wait_end) {
+            (Some(wait), Some(end)) if now >= end => {
+                self.fail(Failure::TimedOut(wait));
+                None
+            }
+            _ => Some(Event::Read),
+        }
+    }
+
+    fn current_wait(&self) -> Option<Wait> {
+        match &self.state {
+            State::ExpectBanner => Some(Wait::Banner),
+            State::ExpectEhlo(_) => Some(Wait::Ehlo),
+            State::ExpectTlsReply => Some(Wait::StartTls),
+            State::ExpectAuth(_) => Some(Wait::Auth),
+            State::ExpectRcpt(current) => current.sent.front().map(|sent| sent.wait()),
+            State::ExpectDotReply(_) => Some(Wait::DotReply),
+            State::ExpectLoneDotReply => Some(Wait::DataBlock),
+            State::ExpectTls
+            | State::Ready
+            | State::Idle
+            | State::Body(_)
+            | State::ExpectDot(_)
+            | State::Ended(_)
+            | State::Moving => None,
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match &self.state {
+            State::ExpectBanner => Stage::Banner,
+            State::ExpectEhlo(_) => Stage::Ehlo,
+            State::ExpectTlsReply | State::ExpectTls => Stage::Tls,
+            State::ExpectAuth(_) => Stage::Auth,
+            State::Ready | State::Idle | State::Moving => Stage::Mail,
+            State::ExpectRcpt(current) => current.stage(),
+            State::Body(_) | State::ExpectDot(_) | State::ExpectDotReply(_) | State::ExpectLoneDotReply => {
+                Stage::Dot
+            }
+            State::Ended(ended) => ended.stage,
+        }
+    }
+
+    fn on_reply(&mut self, read: ReadReply) {
+        self.has_progressed = true;
+        let ReadReply { reply, lines } = read;
+        // RFC 5321 3.8: it may come at any time, and nothing comes behind it.
+        if reply.code.get() == 421 {
+            return self.refused(reply);
+        }
+        match std::mem::replace(&mut self.state, State::Moving) {
+            State::ExpectBanner => self.on_banner(reply),
+            State::ExpectEhlo(greeting) => self.on_ehlo_reply(greeting, reply, &lines),
+            State::ExpectTlsReply => self.on_tls_reply(reply),
+            State::ExpectAuth(step) => self.on_auth_reply(step, reply),
+            State::ExpectRcpt(current) => self.on_group_reply(current, reply),
+            State::Body(current) => self.on_early_reply(current, reply, State::Body),
+            State::ExpectDot(current) => self.on_early_reply(current, reply, State::ExpectDot),
+            State::ExpectDotReply(current) => self.on_dot_reply(current, reply),
+            // Whatever it says, no mail was in it.
+            State::ExpectLoneDotReply => self.state = State::Ready,
+            state @ (State::Ready | State::Idle | State::ExpectTls) => {
+                self.state = state;
+                self.fail(Failure::OutOfStep(reply));
+            }
+            state @ (State::Ended(_) | State::Moving) => self.state = state,
+        }
+    }
+
+    /// The far side goes on no more: each recipient that has no answer yet has this one.
+    fn refused(&mut self, reply: FarReply) {
+        self.end(EndCause::Refused(reply.clone()), |_| Answer::Refused(reply.clone()));
+    }
+
+    /// The connection is of no more use.
+    fn fail(&mut self, failure: Failure) {
+        self.end(EndCause::Failed(failure.clone()), |is_dot_sent| {
+            if is_dot_sent { Answer::Unknown(failure.clone()) } else { Answer::Failed(failure.clone()) }
+        });
+    }
+
+    fn end(&mut self, cause: EndCause, answer: impl Fn(bool) -> Answer) {
+        let stage = self.stage();
+        let state = std::mem::replace(&mut self.state, State::Ended(Ended { stage, cause }));
+        match state {
+            State::ExpectRcpt(current) | State::Body(current) | State::ExpectDot(current) => {
+                self.finished = Some(current.finish(stage, &answer(false)));
+            }
+            State::ExpectDotReply(current) => self.finished = Some(current.finish(stage, &answer(true))),
+            // What ended first counts.
+            State::Ended(ended) => self.state = State::Ended(ended),
+            _ => {}
+        }
+    }
+
+    /// Where to put what was read.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
+
     /// What to write. The shell takes off what it has written.
     pub fn output(&mut self) -> &mut BytesMut {
         &mut self.output
     }
+
     /// Until when [`Event::Read`] may wait: `None` while idle.
     pub fn deadline(&self) -> Option<Mono> {
-        unreachable!("to come")
+        self.current_wait().and(self.wait_end)
     }
+
     /// The far side has closed its side.
     pub fn end_of_input(&mut self) {
-        unreachable!("to come")
+        self.lost.get_or_insert(Failure::Closed);
     }
+
     /// Reading or writing failed, or the shell cuts the connection (an attempt's hard deadline, a lost lease).
-    pub fn connection_lost(&mut self, _failure: Failure) {
-        unreachable!("to come")
+    pub fn connection_lost(&mut self, failure: Failure) {
+        self.lost.get_or_insert(failure);
     }
-    /// The handshake behind [`Event::StartTls`] has succeeded.
-    pub fn tls_established(&mut self, _now: Mono) {
-        unreachable!("to come")
-    }
-    /// Begins a transaction, behind [`Event::Ready`].
-    pub fn begin(&mut self, _transaction: Transaction) {
-        unreachable!("to come")
-    }
-    /// A piece of the content, in lines that end with CRLF; any split. Behind [`Event::Body`].
-    pub fn body(&mut self, _chunk: &Bytes) {
-        unreachable!("to come")
-    }
-    /// The content is complete; [`Event::Dot`] follows.
-    pub fn end_body(&mut self) {
-        unreachable!("to come")
-    }
-    /// Goes on behind [`Event::Dot`].
-    pub fn resume(&mut self, _next: Next) {
-        unreachable!("to come")
-    }
+
     /// Says QUIT, behind [`Event::Ready`] or while idle. The next event is [`Event::Ended`]: the answer isn't waited for.
     pub fn quit(&mut self) {
-        unreachable!("to come")
+        if matches!(self.state, State::Ready | State::Idle) {
+            self.write("QUIT\r\n");
+            self.state = State::Ended(Ended { stage: Stage::Mail, cause: EndCause::Quit });
+        }
     }
+
     /// What the far side offers, as of its last answer to EHLO; empty after HELO.
     pub fn offers(&self) -> &Extensions {
         &self.offers
     }
+
     /// What the connection runs over.
     pub fn channel(&self) -> Channel {
-        unreachable!("to come")
+        self.channel
     }
+
     /// Transactions begun on this connection.
     pub fn transactions(&self) -> u32 {
-        unreachable!("to come")
+        self.transactions
     }
+
     /// Whether one more transaction may be begun: the far side's LIMITS MAILMAX isn't reached.
     pub fn has_room(&self) -> bool {
-        unreachable!("to come")
+        self.offers.messages_max.is_none_or(|max| self.transactions < max)
+    }
+
+    fn write(&mut self, text: &str) {
+        self.output.extend_from_slice(text.as_bytes());
     }
 }
 
-impl<P> ExpectDot<P> {
-    /// The only final dot, or BDAT LAST.
-    #[allow(clippy::needless_pass_by_value, reason = "a permit is good for one dot")]
-    pub fn send(self, _permit: P) -> Next {
-        unreachable!("to come")
-    }
-    /// No dot: the connection ends, each recipient gets [`Failure::Abandoned`].
-    pub fn abandon(self) -> Next {
-        unreachable!("to come")
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,8 @@ const SMTP_PORT: u16 = 25;
 /// The manifests can't be used, an address can't be read, or there is no resolver to ask.
 pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
     let config = from_manifests(&args.manifests.manifests, args.manifests.relay.as_deref())?;
-    let recipient: Mailbox = args.recipient.parse().with_context(|| format!("recipient {:?}", args.recipient))?;
+    let recipient: Mailbox =
+        args.recipient.parse().with_context(|| format!("recipient {:?}", args.recipient))?;
     let sender = ReversePath::try_from(args.from.trim_matches(['<', '>']).to_owned())
         .with_context(|| format!("--from {:?}", args.from))?;
     let facts = Facts {
@@ -40,7 +41,8 @@ pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
     let explanation = explain::explain(&config, &facts);
     write!(out, "{explanation}")?;
     if let (Action::Try(target), false) = (&explanation.decision.action, args.offline) {
-        let settings = if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
+        let settings =
+            if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
         let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
         finder.tell(target, &recipient, out).await?;
     }

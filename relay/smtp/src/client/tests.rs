@@ -1,0 +1,1 @@
+//! What a client does, as a far side sees it.

@@ -1,0 +1,85 @@
+//! `:9090`, for people and machines that look: `/livez`, `/readyz`, `/metrics`, `/v1/config`.
+//! **Owns:** that port. **Never:** a secret, anything that changes state (`control` has that).
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{Encoder, TextEncoder};
+use tokio::net::TcpListener;
+
+use crate::{config::ConfigSource, metrics::Metrics};
+
+/// What the port tells, asked anew at each request.
+pub trait Facts: Send + Sync + 'static {
+    /// Why this relay can't promise that a 250 is durable; nothing if it can. One line each: found; expected; do.
+    fn not_ready(&self) -> Vec<String>;
+    /// Whether the runtime that delivers has ticked lately.
+    fn is_alive(&self) -> bool;
+    /// Brings gauges up to date before they are read.
+    fn refresh(&self) -> impl Future<Output = ()> + Send;
+}
+
+struct Port<F> {
+    facts: F,
+    metrics: Metrics,
+    config: ConfigSource,
+}
+
+/// Serves until `stopped` resolves.
+///
+/// # Errors
+/// The listener's own.
+pub async fn serve<F: Facts>(
+    listener: TcpListener,
+    facts: F,
+    metrics: Metrics,
+    config: ConfigSource,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let port = Arc::new(Port { facts, metrics, config });
+    let router = Router::new()
+        .route("/livez", get(livez::<F>))
+        .route("/readyz", get(readyz::<F>))
+        .route("/metrics", get(metrics_page::<F>))
+        .route("/v1/config", get(config_page::<F>))
+        .with_state(port);
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+}
+
+/// Never asks Redis: a queue that is away is no reason to kill a pod.
+async fn livez<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
+    if port.facts.is_alive() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the delivery runtime has not ticked for seconds\n").into_response()
+    }
+}
+
+async fn readyz<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
+    let reasons = port.facts.not_ready();
+    if reasons.is_empty() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+}
+
+async fn metrics_page<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
+    port.facts.refresh().await;
+    let encoder = TextEncoder::new();
+    let mut page = Vec::new();
+    match encoder.encode(&port.metrics.registry.gather(), &mut page) {
+        Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], page).into_response(),
+        Err(err) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{err}\n")).into_response(),
+    }
+}
+
+async fn config_page<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
+    let config = port.config.current();
+    axum::Json(serde_json::json!({ "hash": config.hash().to_string() })).into_response()
+}

@@ -1,0 +1,31 @@
+//! `postrider-relay run`: a relay, until SIGTERM.
+//! **Owns:** from arguments to settings. **Never:** builds the relay (app does).
+
+use anyhow::{Context, Result};
+
+use super::RunArgs;
+use crate::{app, config::Origin, logging};
+
+/// Runs a relay until it is told to stop.
+///
+/// # Errors
+/// It can't start; the text says what to do.
+pub fn run(args: RunArgs) -> Result<()> {
+    logging::install();
+    let settings = app::Settings {
+        dns: args.dns,
+        mx_port: args.mx_port,
+        admin: args.admin,
+        ctl: args.ctl,
+        listen: args.listen.into_iter().map(|listen| (listen.name, listen.address)).collect(),
+        state: args.state,
+    };
+    // clap sees to it that there is one of the two.
+    let origin = match (args.manifests, args.config) {
+        (Some(folder), _) => Origin::manifests(folder, args.relay, args.redis),
+        (None, Some(file)) => Origin::compiled(file, args.redis),
+        (None, None) => anyhow::bail!("found neither --manifests nor --config; expected one of them"),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(app::run(origin, settings))
+}
