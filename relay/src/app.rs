@@ -99,9 +99,6 @@ pub async fn run(origin: Origin, settings: Settings) -> Result<()> {
         waits: Waits::default(),
     });
     let listeners = Listeners::bind(inbound, settings.listen.clone())?;
-    for (listener, address) in listeners.addresses() {
-        tracing::info!(listener, %address, "listening");
-    }
     work.spawn(listeners.run(work.clone()));
 
     serve_people(&settings, &source, &shards, &heartbeat, &metrics, &dispatcher, &shutdown, &background)
@@ -206,7 +203,7 @@ async fn serve_people(
     let socket = control::bind(&settings.ctl).with_context(|| {
         format!("--ctl: found {} can't be bound; expected a path that may be written", settings.ctl.display())
     })?;
-    let control = Control { queue: shards.clone(), dispatcher: dispatcher.clone(), config: source.clone() };
+    let control = Control { queue: shards.clone(), dispatcher: dispatcher.clone() };
     background.spawn(control::serve(socket, control, shutdown.stop_serving.clone().cancelled_owned()));
     Ok(())
 }

@@ -35,6 +35,9 @@ pub async fn keep(path: &Path, shards: &Shards) {
 
 async fn write(path: &Path, remembered: &BTreeMap<PartitionName, Remembered>) -> io::Result<()> {
     let text = serde_json::to_vec(remembered)?;
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
     let next = path.with_extension("next");
     tokio::fs::write(&next, text).await?;
     tokio::fs::rename(&next, path).await

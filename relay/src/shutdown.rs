@@ -23,7 +23,7 @@ impl Shutdown {
         work.close();
         if tokio::time::timeout(grace, work.wait()).await.is_err() {
             tracing::warn!(
-                grace_ms = grace.as_millis(),
+                grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
                 tasks = work.len(),
                 "the grace is over; unfinished work is handed back"
             );

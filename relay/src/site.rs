@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{policy::SiteLimits, tls_policy::TlsMode};
+use postrider_core::{policy::SiteLimits, retry::BackoffLimits, tls_policy::TlsMode};
 use postrider_mail::{HostName, PartitionName};
 use postrider_queue::incarnation::{Clock, LeaseHandle};
 use postrider_smtp::{
@@ -69,6 +69,7 @@ pub(crate) struct SiteKey {
     hosts: Vec<(HostName, u16, bool)>,
     tls: TlsMode,
     limits: SiteLimits,
+    backoff: BackoffLimits,
     /// Our name towards it.
     hostname: HostName,
     /// Who we are to it: the user, and a hash of the password that says nothing outside of this process.
@@ -193,6 +194,7 @@ impl Shared {
             hosts,
             tls: order.policy.tls,
             limits: order.policy.limits,
+            backoff: BackoffLimits::within(&order.policy.retry),
             hostname: order.hostname.clone(),
             identity,
         }
@@ -223,7 +225,7 @@ impl Site {
             waits,
             ..Settings::new(key.hostname.clone())
         };
-        let pulse = Pulse::new(key.limits);
+        let pulse = Pulse::new(key.limits, key.backoff);
         Self {
             pool: Pool::new(pulse.limit(), REUSED_FOR),
             pulse,

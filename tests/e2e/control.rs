@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postrider_tests::{
     World,
+    manifests::rule,
     sink::{At, Rule},
 };
 
@@ -78,7 +79,16 @@ async fn a_lane_is_suspended_and_resumed() {
     let lane = "Normal/far.example/default";
     world.relays[0].ctl(&["suspend", lane]).await.unwrap();
     world.send(0, "a@sender.example", &["c@far.example"], "2").await.unwrap();
-    world.relays[0].ctl(&["retry", "--lane", lane]).await.unwrap();
+    world
+        .manifests
+        .write(
+            "rule.yaml",
+            &rule(
+                "other",
+                "priority: 9\nmatches: [{recipientDomains: [other.example]}]\nroute: {type: Hold}",
+            ),
+        )
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(world.ledger.is_empty(), "{:?}", world.ledger.entries());
     world.relays[0].ctl(&["resume", lane]).await.unwrap();

@@ -45,7 +45,7 @@ impl Postfix {
             std::fs::create_dir_all(folder.join(part))?;
         }
         // Its daemons run as other users: each folder on the way must let them in.
-        for part in folder.ancestors().take_while(|part| part.starts_with(std::env::temp_dir())).skip(0) {
+        for part in folder.ancestors().take_while(|part| part.starts_with(std::env::temp_dir())) {
             if part != std::env::temp_dir() {
                 std::fs::set_permissions(part, std::fs::Permissions::from_mode(0o755))?;
             }

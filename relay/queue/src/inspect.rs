@@ -100,7 +100,16 @@ pub struct LaneView {
     /// When its first one is due.
     pub first_due: Option<Due>,
     /// Until when it isn't tried, if so.
-    pub suspended_until: Option<Due>,
+    pub suspended: Option<Suspension>,
+}
+
+/// Until when a lane isn't tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspension {
+    /// Nobody answered there: until then.
+    Until(Due),
+    /// A person wants it so: until a person lifts it.
+    ByHand,
 }
 
 /// One settled attempt, from the partition's history.
@@ -178,8 +187,8 @@ impl Partition {
             let first_due =
                 first.into_iter().nth(1).map(answer::score).transpose()?.map(Due::from_unix_millis);
             let suspended = answer::optional_bytes(about.next().unwrap_or_default())?;
-            let suspended_until = suspended.and_then(|value| seen::suspended_until(&value));
-            views.push(LaneView { lane, waiting, first_due, suspended_until });
+            let suspended = suspended.and_then(|value| seen::suspension(&value));
+            views.push(LaneView { lane, waiting, first_due, suspended });
         }
         Ok(views)
     }

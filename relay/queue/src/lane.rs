@@ -115,7 +115,7 @@ impl std::str::FromStr for Lane {
 
 impl Partition {
     /// No delivery of `lane` is claimed for `wait` from now (expired ones and wishes of admins excepted), unless it is resumed or
-    /// the config becomes another one than `config`.
+    /// the config becomes another one than `config`. A lane that a person suspended stays as it is.
     ///
     /// # Errors
     /// If the store gave no answer.
@@ -124,11 +124,28 @@ impl Partition {
         self.set_suspension(lane, millis(wait).max(1), config.as_str()).await
     }
 
-    /// `lane` is claimed from again.
+    /// `lane` is claimed from again, if not a person suspended it.
     ///
     /// # Errors
     /// If the store gave no answer.
-    pub async fn resume(&self, lane: &Lane) -> Result<(), Unavailable> {
+    pub async fn resume(&self, lane: &Lane, config: &ConfigTag) -> Result<(), Unavailable> {
+        self.set_suspension(lane, 0, config.as_str()).await
+    }
+
+    /// No delivery of `lane` is claimed (expired ones and wishes of admins excepted) until [`Self::resume_by_hand`], whatever the
+    /// config becomes and the lane's destination answers.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn suspend_by_hand(&self, lane: &Lane) -> Result<(), Unavailable> {
+        self.set_suspension(lane, 1, "").await
+    }
+
+    /// `lane` is claimed from again, whoever suspended it.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn resume_by_hand(&self, lane: &Lane) -> Result<(), Unavailable> {
         self.set_suspension(lane, 0, "").await
     }
 

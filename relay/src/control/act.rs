@@ -1,11 +1,9 @@
 //! What a request does: reads of the queue, and wishes.
 //! **Owns:** the walk over partitions. **Never:** the socket.
 
-use std::time::Duration;
-
 use postrider_mail::{Mailbox, PartitionName, QueueId};
 use postrider_queue::{
-    ConfigTag, Lane, Partition, RouteName, Unavailable,
+    Lane, Partition, RouteName, Unavailable,
     admin::{Granted, Which, Wish},
     inspect::Filter,
     shards::Shards,
@@ -14,12 +12,10 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
 use super::{Action, Refused, Request, Target, send, view};
-use crate::{config::ConfigSource, dispatch::Dispatcher};
+use crate::dispatch::Dispatcher;
 
 /// How many of the longest lanes are shown.
 const TOP_LANES: u32 = 20;
-/// How long a lane that a person suspends stays so: until resumed, as far as anybody cares.
-const SUSPENDED_BY_HAND: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What requests act on.
 pub struct Control {
@@ -27,8 +23,6 @@ pub struct Control {
     pub queue: Shards,
     /// Woken when something has become due.
     pub dispatcher: Dispatcher,
-    /// The configuration, for suspensions.
-    pub config: ConfigSource,
 }
 
 /// What a target comes to.
@@ -62,16 +56,17 @@ impl Control {
             }
             Request::Act { action, target } => self.act(action, target, out).await,
             Request::Suspend { lane } => {
-                let (lane, tag) = (parse_lane(&lane)?, self.tag());
+                let lane = parse_lane(&lane)?;
                 for partition in self.queue.partitions() {
-                    partition.suspend(&lane, SUSPENDED_BY_HAND, &tag).await?;
+                    partition.suspend_by_hand(&lane).await?;
                 }
                 Ok(send(out, &json!({ "lane": lane.to_string(), "state": "suspended" })).await?)
             }
             Request::Resume { lane } => {
                 let lane = parse_lane(&lane)?;
+                self.dispatcher.resume(&lane);
                 for partition in self.queue.partitions() {
-                    partition.resume(&lane).await?;
+                    partition.resume_by_hand(&lane).await?;
                     self.dispatcher.wake(partition.name());
                 }
                 Ok(send(out, &json!({ "lane": lane.to_string(), "state": "resumed" })).await?)
@@ -206,10 +201,6 @@ impl Control {
             }
         };
         Ok(Scope::Walk(filter))
-    }
-
-    fn tag(&self) -> ConfigTag {
-        ConfigTag::new(&self.config.current().hash().to_string())
     }
 }
 

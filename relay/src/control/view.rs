@@ -3,7 +3,7 @@
 
 use postrider_mail::Due;
 use postrider_queue::{
-    inspect::{Event, LaneView, Place, Seen, SeenMessage},
+    inspect::{Event, LaneView, Place, Seen, SeenMessage, Suspension},
     record::Delivery,
     totals::Figures,
 };
@@ -81,7 +81,11 @@ pub(crate) fn lane(view: &LaneView) -> Value {
         "lane": view.lane.to_string(),
         "waiting": view.waiting,
         "first_due": view.first_due.map(time),
-        "suspended_until": view.suspended_until.map(time),
+        "suspended": match view.suspended {
+            None => Value::Null,
+            Some(Suspension::Until(due)) => time(due),
+            Some(Suspension::ByHand) => json!("until resumed"),
+        },
     })
 }
 

@@ -114,7 +114,7 @@ impl Store for LiveStore {
     async fn suspend(&self, lane: &Lane, wait: Duration) {
         self.window.suspend(lane, wait);
         let tag = tag(&self.config.current());
-        tracing::info!(%lane, wait_ms = wait.as_millis(), "nobody answers there; the lane is suspended");
+        tracing::info!(%lane, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "nobody answers there; the lane is suspended");
         let tag = &tag;
         self.tell_all(lane, |partition| async move { partition.suspend(lane, wait, tag).await }).await;
     }
@@ -122,7 +122,8 @@ impl Store for LiveStore {
     async fn answered(&self, lane: &Lane) {
         if self.window.delivered(lane) {
             tracing::info!(%lane, "somebody answers there again; the lane is resumed");
-            self.tell_all(lane, |partition| async move { partition.resume(lane).await }).await;
+            let tag = &tag(&self.config.current());
+            self.tell_all(lane, |partition| async move { partition.resume(lane, tag).await }).await;
         }
     }
 }

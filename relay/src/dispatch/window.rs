@@ -28,6 +28,8 @@ const PROVEN_FOR: Duration = Duration::from_secs(60);
 const SHARE_WAIT: Duration = Duration::from_millis(250);
 /// How long mail stays away whose lane is on probe.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// By then the queue has been told of a suspension, or doesn't answer.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 /// Lanes remembered without anything at work; the oldest knowledge goes first when there are more.
 const REMEMBERED_LANES: usize = 20_000;
 
@@ -55,9 +57,15 @@ struct LaneState {
     at_work: usize,
     delivered: Option<Instant>,
     /// Set while the queue keeps the lane suspended, as far as this relay knows.
-    suspended_until: Option<Instant>,
+    suspended: Option<Suspended>,
     /// The suspension is over but nothing has been delivered since: one goes first.
     is_on_probe: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Suspended {
+    since: Instant,
+    until: Instant,
 }
 
 /// One place in the window, for one delivery of one lane. Dropping it gives it back.
@@ -78,8 +86,16 @@ impl Window {
         self.take(lane, |state| !state.is_on_probe)
     }
 
-    /// A slot for a claimed delivery of `lane`. Also the probe of a lane whose suspension is over; it alone.
+    /// A slot for a claimed delivery of `lane`. Also the probe of a lane whose suspension is over; it alone. The queue hands out
+    /// nothing of a suspended lane: if it does though it has been told, somebody else has resumed the lane.
     pub fn admit(&self, lane: &Lane) -> Option<Slot> {
+        let is_told = |suspended: &Suspended| suspended.since.elapsed() > TOLD_WITHIN;
+        if let Some(known) = self.lock().lanes.get_mut(lane)
+            && known.suspended.as_ref().is_some_and(is_told)
+        {
+            known.suspended = None;
+            known.is_on_probe = true;
+        }
         self.take(lane, |state| !state.is_on_probe || state.at_work == 0)
     }
 
@@ -98,11 +114,11 @@ impl Window {
         let (at_work, is_proven) = match known {
             None => (0, false),
             Some(known) => {
-                if known.suspended_until.is_some_and(|until| until <= now) {
-                    known.suspended_until = None;
+                if known.suspended.is_some_and(|suspended| suspended.until <= now) {
+                    known.suspended = None;
                     known.is_on_probe = true;
                 }
-                if known.suspended_until.is_some() || !may(known) {
+                if known.suspended.is_some() || !may(known) {
                     return None;
                 }
                 (known.at_work, known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR))
@@ -145,7 +161,7 @@ impl Window {
         let mut state = self.lock();
         let Some(known) = state.lanes.get_mut(lane) else { return false };
         known.delivered = Some(Instant::now());
-        known.suspended_until.take().is_some() | std::mem::take(&mut known.is_on_probe)
+        known.suspended.take().is_some() | std::mem::take(&mut known.is_on_probe)
     }
 
     /// The lane isn't tried for `wait`.
@@ -153,14 +169,15 @@ impl Window {
         let mut state = self.lock();
         let lane = owned(&mut state, lane);
         if let Some(known) = state.lanes.get_mut(&*lane) {
-            known.suspended_until = Some(Instant::now() + wait);
+            let since = Instant::now();
+            known.suspended = Some(Suspended { since, until: since + wait });
             known.delivered = None;
         }
     }
 
     /// How long the lane isn't tried yet, if so.
     pub fn suspended_for(&self, lane: &Lane) -> Option<Duration> {
-        let until = self.lock().lanes.get(lane)?.suspended_until?;
+        let until = self.lock().lanes.get(lane)?.suspended?.until;
         Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
@@ -173,7 +190,7 @@ impl Window {
     /// All lanes may be tried again: another config says where mail goes.
     pub fn resume_all(&self) {
         for known in self.lock().lanes.values_mut() {
-            known.suspended_until = None;
+            known.suspended = None;
             known.is_on_probe = false;
         }
     }
@@ -181,7 +198,7 @@ impl Window {
     /// The lane may be tried again: somebody says so.
     pub fn resume(&self, lane: &Lane) {
         if let Some(known) = self.lock().lanes.get_mut(lane) {
-            known.suspended_until = None;
+            known.suspended = None;
             known.is_on_probe = false;
         }
     }
@@ -193,7 +210,7 @@ impl Window {
         let is_crowded = state.lanes.len() > REMEMBERED_LANES;
         state.lanes.retain(|_, known| {
             let is_proven = known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR);
-            let is_suspended = known.suspended_until.is_some_and(|until| until > now);
+            let is_suspended = known.suspended.is_some_and(|suspended| suspended.until > now);
             known.at_work > 0 || (!is_crowded && (is_proven || is_suspended || known.is_on_probe))
         });
     }

@@ -12,6 +12,7 @@ use std::{
 
 use postrider_core::{
     policy::SiteLimits,
+    retry::BackoffLimits,
     shape::{Change, Feedback, Shape, ShapeLimits},
     tls_policy::BrokenTls,
 };
@@ -48,10 +49,10 @@ pub(super) enum Room {
 }
 
 impl Pulse {
-    pub(super) fn new(limits: SiteLimits) -> Self {
+    pub(super) fn new(limits: SiteLimits, backoff: BackoffLimits) -> Self {
         let max = limits.connections.max(1);
-        let defaults = ShapeLimits::default();
-        let shape = Shape::new(ShapeLimits { start: defaults.start.min(max), max, ..defaults });
+        let start = ShapeLimits::default().start.min(max);
+        let shape = Shape::new(ShapeLimits { start, max, backoff });
         let fresh = shape.window();
         Self { state: Mutex::new(State { shape, last_used: Instant::now(), is_taught: false }), fresh }
     }
@@ -183,7 +184,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_site_that_fails_a_whole_window_is_suspended_and_then_probed() {
-        let pulse = Pulse::new(limits(20));
+        let pulse = Pulse::new(limits(20), BackoffLimits::default());
         let mut changes = Vec::new();
         while changes.last().is_none_or(|change| *change == Change::None) && changes.len() < 20 {
             assert!(matches!(pulse.start(at(1)), Room::For(_)));
@@ -200,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_good_site_gets_more_connections_up_to_its_limit() {
-        let pulse = Pulse::new(limits(8));
+        let pulse = Pulse::new(limits(8), BackoffLimits::default());
         for _ in 0..200 {
             assert!(matches!(pulse.start(at(1)), Room::For(_)));
             pulse.finish(Some(Feedback::Good), at(1));

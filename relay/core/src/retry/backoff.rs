@@ -7,13 +7,25 @@ use std::time::Duration;
 use postrider_mail::Mono;
 use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 
+use super::Schedule;
+
 /// How long a destination is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BackoffLimits {
     /// The first wait.
     pub initial: Duration,
     /// The longest.
     pub max: Duration,
+}
+
+impl BackoffLimits {
+    /// The usual waits, but none longer than a single delivery of that schedule would wait: who wants mail tried each minute
+    /// wants a destination tried each minute.
+    pub fn within(schedule: &Schedule) -> Self {
+        let usual = Self::default();
+        let max = usual.max.min(schedule.max);
+        Self { initial: usual.initial.min(schedule.initial).min(max), max }
+    }
 }
 
 impl Default for BackoffLimits {

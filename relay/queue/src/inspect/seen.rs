@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postrider_mail::{Due, QueueId};
 use redis::Value;
 
-use super::{Event, Place, Seen, event};
+use super::{Event, Place, Seen, Suspension, event};
 use crate::{
     answer::{self, Fields},
     error::Unavailable,
@@ -63,9 +63,13 @@ fn wish_in_words(wish: &str) -> String {
     if reason.is_empty() { word.to_owned() } else { format!("{word}: {reason}") }
 }
 
-pub(super) fn suspended_until(value: &[u8]) -> Option<Due> {
+pub(super) fn suspension(value: &[u8]) -> Option<Suspension> {
     let text = std::str::from_utf8(value).ok()?;
-    text.split(' ').next()?.parse().ok().map(Due::from_unix_millis)
+    if text == "by hand" {
+        return Some(Suspension::ByHand);
+    }
+    let till = text.split(' ').next()?.parse().ok()?;
+    Some(Suspension::Until(Due::from_unix_millis(till)))
 }
 
 /// Adds the events of a message in one entry of the history; returns the entry's ID.

@@ -4,6 +4,8 @@
 local PREFIX = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- What stands in `suspended` for a lane that a person suspended: until that is lifted, the lane is looked at once an hour.
+local BY_HAND, BY_HAND_LOOK = 'by hand', 3600000
 local writes, touched, counters, depths, looks = {}, {}, {}, {}, {}
 
 -- Lua would print 14 digits of a number.
@@ -30,6 +32,7 @@ end
 local function suspended_until(lane, tag)
   local value = redis.call('HGET', key('suspended'), lane)
   if not value then return 0 end
+  if value == BY_HAND then return now + BY_HAND_LOOK, false end
   local till, by = string.match(value, '^(%d+) (.*)$')
   if not till or (tag and by ~= tag) then return 0, true end
   return tonumber(till), false

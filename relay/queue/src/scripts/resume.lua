@@ -1,4 +1,4 @@
--- resume: lifts a slice of the suspensions that are over, or by another config than the one given.
+-- resume: lifts a slice of the suspensions that are over, or by another config than the one given; those by hand stay.
 -- KEYS: meta, suspended. ARGV: prefix, config tag, cursor. Answers {next cursor, lifted}; cursor 0 is the end.
 local page = redis.call('HSCAN', KEYS[2], ARGV[3], 'COUNT', 200)
 local lifted = 0
@@ -6,7 +6,7 @@ for at = 1, #page[2], 2 do
   local lane = page[2][at]
   local till, by = string.match(page[2][at + 1], '^(%d+) (.*)$')
   local is_over = not till or tonumber(till) <= now
-  if is_over or by ~= ARGV[2] then
+  if page[2][at + 1] ~= BY_HAND and (is_over or by ~= ARGV[2]) then
     write('HDEL', KEYS[2], lane)
     local first = redis.call('ZRANGE', key('lane:' .. lane), 0, 0, 'WITHSCORES')
     if first[2] then write('ZADD', key('lanes:' .. class_of(lane)), first[2], lane) end

@@ -58,6 +58,20 @@ async fn a_suspended_lane_gets_nothing_then_one_probe_then_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_queue_hands_out_of_a_suspended_lane_says_that_it_was_resumed() {
+    let window = Window::new(100);
+    let lane = lane("back.example");
+    window.suspend(&lane, Duration::from_secs(600));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(window.admit(&lane).is_none(), "claimed before the queue was told");
+    tokio::time::advance(TOLD_WITHIN).await;
+    assert!(window.reserve(&lane).is_none(), "new mail says nothing");
+    let probe = window.admit(&lane).expect("one goes first");
+    assert!(window.admit(&lane).is_none());
+    drop(probe);
+}
+
+#[tokio::test(start_paused = true)]
 async fn expired_mail_is_admitted_whatever_the_lane_has() {
     let window = Window::new(100);
     let dead = lane("dead.example");

@@ -126,7 +126,7 @@ impl Run {
             let now = self.since(from).await;
             self.model.suspend(&lane, wait, now);
         } else {
-            partition.resume(&lane).await.map_err(said("resume"))?;
+            partition.resume(&lane, &self.config).await.map_err(said("resume"))?;
             self.model.resume(&lane);
         }
         Ok(())

@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use postrider_mail::Class;
-use postrider_queue::{ClaimRequest, ConfigTag, Ending, Lane, Start, claim::ClaimError, inspect::Place};
+use postrider_queue::{
+    ClaimRequest, ConfigTag, Ending, Lane, Start,
+    claim::ClaimError,
+    inspect::{Place, Suspension},
+};
 
 use super::pod::{HOUR, NOW, Pod, config, found, settlement};
 use crate::{server::Server, world};
@@ -33,8 +37,8 @@ async fn a_suspended_lane_is_not_tried_until_it_is_resumed() {
     let batch = pod.try_claim(10).await.expect("an answer");
     assert!(batch.claimed.is_empty());
     assert!((3_590..=3_600).contains(&batch.now.until(batch.next.expect("a time")).as_secs()), "{batch:?}");
-    assert_eq!(pod.partition.top_lanes(5).await.expect("an answer")[0].suspended_until.map(|_| ()), Some(()));
-    pod.partition.resume(&lane).await.expect("an answer");
+    assert_eq!(pod.partition.top_lanes(5).await.expect("an answer")[0].suspended.map(|_| ()), Some(()));
+    pod.partition.resume(&lane, &config()).await.expect("an answer");
     let _ = pod.claim_one().await;
 }
 
@@ -58,6 +62,24 @@ async fn another_config_lifts_suspensions() {
     assert_eq!(pod.partition.resume_other(&ConfigTag::new("old")).await, Ok(0));
     assert_eq!(pod.partition.resume_other(&config()).await, Ok(1));
     let _ = pod.claim_one().await;
+}
+
+#[tokio::test]
+async fn a_lane_suspended_by_hand_stays_so_until_a_person_resumes_it() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    pod.enqueue_due(&["b"]).await;
+    pod.partition.suspend_by_hand(&lane).await.expect("an answer");
+    assert!(pod.claim().await.is_empty());
+    pod.partition.resume(&lane, &config()).await.expect("an answer");
+    pod.partition.suspend(&lane, Duration::from_millis(1), &config()).await.expect("an answer");
+    assert_eq!(pod.partition.resume_other(&ConfigTag::new("new")).await, Ok(0));
+    for _ in 0..3 {
+        assert!(pod.claim().await.is_empty());
+    }
+    assert_eq!(pod.partition.top_lanes(5).await.expect("an answer")[0].suspended, Some(Suspension::ByHand));
+    pod.partition.resume_by_hand(&lane).await.expect("an answer");
+    assert_eq!(pod.claim().await.len(), 1);
 }
 
 #[tokio::test]
