@@ -17,8 +17,10 @@ use crate::{config::ConfigSource, metrics::Metrics};
 
 /// What the port tells, asked anew at each request.
 pub trait Facts: Send + Sync + 'static {
-    /// Why this relay can't promise that a 250 is durable; nothing if it can. One line each: found; expected; do.
-    fn not_ready(&self) -> Vec<String>;
+    /// Whether this relay can promise that a 250 is durable.
+    fn is_ready(&self) -> bool;
+    /// What is wrong with the queue, ready or not. One line each: found; expected; do.
+    fn problems(&self) -> Vec<String>;
     /// Whether the runtime that delivers has ticked lately.
     fn is_alive(&self) -> bool;
     /// Brings gauges up to date before they are read.
@@ -62,11 +64,16 @@ async fn livez<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
 }
 
 async fn readyz<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
-    let reasons = port.facts.not_ready();
-    if reasons.is_empty() {
-        return "ok\n".into_response();
+    let (status, word) = match port.facts.is_ready() {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let mut page = format!("{word}\n");
+    for problem in port.facts.problems() {
+        page.push_str(&problem);
+        page.push('\n');
     }
-    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+    (status, page).into_response()
 }
 
 async fn metrics_page<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {

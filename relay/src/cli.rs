@@ -222,7 +222,11 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[derive(Debug, Clone, Subcommand)]
 pub enum CtlCommand {
     /// Totals by state and class, and the lanes with most waiting.
-    Queue,
+    Queue {
+        /// Something else with the queue as a whole.
+        #[command(subcommand)]
+        command: Option<QueueCommand>,
+    },
     /// The deliveries that wait, a page at a time.
     List {
         /// Only this lane: CLASS/DOMAIN/ROUTE.
@@ -265,7 +269,13 @@ pub enum CtlCommand {
         /// CLASS/DOMAIN/ROUTE.
         lane: String,
     },
-    /// Take the server that answers for a shard as that shard, though it isn't the one known before.
+}
+
+/// What can be done with a queue as a whole.
+#[derive(Debug, Clone, Subcommand)]
+pub enum QueueCommand {
+    /// Take the server that answers for a shard as that shard, though it isn't the one known before: what was in that one is given
+    /// up for lost.
     Adopt {
         /// The shard.
         shard: String,

@@ -73,7 +73,7 @@ async fn a_shard_whose_disk_was_lost_stays_out_and_says_what_was_there() {
     source::send(Load::new(target, 10, 100, "b@far.example")).await.unwrap();
     let keys: u64 = world.redis[1].command(&["DBSIZE"]).await.unwrap().parse().unwrap();
     assert!(keys <= 3, "{keys} keys in a server that stays out");
-    world.relays[0].ctl(&["adopt", "b"]).await.unwrap();
+    world.relays[0].ctl(&["queue", "adopt", "b"]).await.unwrap();
     eventually("it takes mail again", LATER, async || {
         source::send(Load::new(target, 10, 30, "b@far.example")).await.ok()?;
         let keys: u64 = world.redis[1].command(&["DBSIZE"]).await.ok()?.parse().ok()?;

@@ -100,6 +100,8 @@ struct Known {
     config_uuid: Option<Box<str>>,
     standing: Mutex<Standing>,
     remembered: Mutex<Option<Remembered>>,
+    /// The standing that was logged last.
+    told: Mutex<&'static str>,
     /// When the last whole preflight was, and when it was last written down elsewhere.
     times: Mutex<Times>,
 }
@@ -204,15 +206,7 @@ impl Shards {
 
     /// Where every shard stands: for `/readyz`, the log, the status and the metrics.
     pub fn status(&self) -> Vec<ShardStatus> {
-        self.0
-            .shards
-            .iter()
-            .map(|shard| ShardStatus {
-                name: shard.partition.name().clone(),
-                standing: lock(&shard.known.standing).clone(),
-                remembered: lock(&shard.known.remembered).clone(),
-            })
-            .collect()
+        self.0.shards.iter().map(Shard::status).collect()
     }
 
     /// Whether new mail can be taken in now, or soon: one partition at least keeps the promise behind a 250.
@@ -220,14 +214,12 @@ impl Shards {
         self.0.shards.iter().any(|shard| lock(&shard.known.standing).keeps_promise())
     }
 
-    /// What keeps the queue from taking mail in: a line for each problem, with what was found, what was expected and what to do.
-    /// Empty if one partition at least keeps the promise behind a 250.
-    pub fn not_ready(&self) -> Vec<String> {
-        if self.is_ready() {
-            return Vec::new();
-        }
+    /// What is wrong with shards: a line for each problem, with what was found, what was expected and what to do. Some may be told
+    /// of a queue that is ready: of one shard while others take the mail.
+    pub fn problems(&self) -> Vec<String> {
         self.status()
             .iter()
+            .filter(|shard| !shard.standing.is_fine())
             .flat_map(|shard| shard.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
             .collect()
     }
@@ -263,6 +255,14 @@ impl Shards {
 }
 
 impl Shard {
+    fn status(&self) -> ShardStatus {
+        ShardStatus {
+            name: self.partition.name().clone(),
+            standing: lock(&self.known.standing).clone(),
+            remembered: lock(&self.known.remembered).clone(),
+        }
+    }
+
     fn new(
         fleet: &FleetName,
         options: ShardOptions,
@@ -272,6 +272,7 @@ impl Shard {
         let known = Arc::new(Known {
             config_uuid: options.uuid,
             standing: Mutex::new(Standing::Unasked),
+            told: Mutex::new(Standing::Unasked.as_str()),
             remembered: Mutex::new(remembered),
             times: Mutex::default(),
         });

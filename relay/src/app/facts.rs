@@ -19,11 +19,12 @@ impl Facts {
 }
 
 impl admin::Facts for Facts {
-    fn not_ready(&self) -> Vec<String> {
-        if self.shards.is_ready() {
-            return Vec::new();
-        }
-        self.shards.status().iter().map(ToString::to_string).collect()
+    fn is_ready(&self) -> bool {
+        self.shards.is_ready()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.shards.problems()
     }
 
     fn is_alive(&self) -> bool {

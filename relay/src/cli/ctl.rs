@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{CtlArgs, CtlCommand, Target};
+use super::{CtlArgs, CtlCommand, QueueCommand, Target};
 use crate::control;
 
 /// Runs one command.
@@ -42,7 +42,10 @@ fn request(command: &CtlCommand) -> control::Request {
     use control::{Action, Request};
     let act = |action, target: &Target| Request::Act { action, target: which(target) };
     match command {
-        CtlCommand::Queue => Request::Queue,
+        CtlCommand::Queue { command: None } => Request::Queue,
+        CtlCommand::Queue { command: Some(QueueCommand::Adopt { shard }) } => {
+            Request::Adopt { shard: shard.clone() }
+        }
         CtlCommand::List { lane, held, limit } => {
             Request::List { lane: lane.clone(), held: *held, limit: *limit }
         }
@@ -55,7 +58,6 @@ fn request(command: &CtlCommand) -> control::Request {
         CtlCommand::Delete(target) => act(Action::Delete, target),
         CtlCommand::Suspend { lane } => Request::Suspend { lane: lane.clone() },
         CtlCommand::Resume { lane } => Request::Resume { lane: lane.clone() },
-        CtlCommand::Adopt { shard } => Request::Adopt { shard: shard.clone() },
     }
 }
 

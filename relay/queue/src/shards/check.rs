@@ -141,6 +141,7 @@ impl Shards {
             if shard.stands(standing) {
                 *lock(&self.0.changed) = Some(self.0.settings.clock.now());
             }
+            shard.tell();
         }))
         .await;
         self.remember().await;
@@ -227,6 +228,22 @@ impl Shard {
     fn is_preflight_due(&self, settings: &Settings) -> bool {
         let last = lock(&self.known.times).preflight;
         last.is_none_or(|last| settings.clock.now().since(last) >= PREFLIGHT_EVERY)
+    }
+
+    /// Logs where the shard stands, when that is another word than before.
+    fn tell(&self) {
+        let status = self.status();
+        let word = status.standing.as_str();
+        let before = std::mem::replace(&mut *lock(&self.known.told), word);
+        if before == word {
+            return;
+        }
+        let partition = &status.name;
+        if status.standing.keeps_promise() {
+            tracing::info!(%partition, standing = word, before, "a shard of the queue takes part");
+        } else {
+            tracing::warn!(%partition, standing = word, before, problem = %status, "a shard of the queue takes no part");
+        }
     }
 
     /// Notes where the shard stands. One that can't keep the promise any longer takes nothing more over the connections that it

@@ -137,12 +137,12 @@ impl Identity {
                  `ctl queue adopt {name}`"
             ),
             Self::Lost { remembered } => format!(
-                "found an empty server where a queue was ({}); expected the queue; bring its volume back, or accept the loss \
+                "QueueLost: found an empty server where a queue was ({}); expected the queue; bring its volume back, or accept the loss \
                  with `ctl queue adopt {name}`",
                 had(remembered)
             ),
             Self::Another { found, expected, remembered } => format!(
-                "found queue {found} ({}); expected queue {expected}; bring that one back, or use this one with \
+                "QueueLost: found queue {found} ({}); expected queue {expected}; bring that one back, or use this one with \
                  `ctl queue adopt {name}`",
                 had(remembered)
             ),

@@ -81,6 +81,11 @@ impl Standing {
         matches!(self, Self::Good(_))
     }
 
+    /// Whether there is nothing to tell people but what is in it.
+    pub fn is_fine(&self) -> bool {
+        self.takes_mail() && self.clock_agrees()
+    }
+
     /// Whether expiry may be acted on (`QueueClock`).
     pub fn clock_agrees(&self) -> bool {
         !matches!(self, Self::Good(good) if good.clock.distance() > CLOCK_AGREEMENT)

@@ -20,7 +20,7 @@ async fn told_of(settings: &[(&str, &str)]) -> (Shards, Server, String) {
 async fn a_server_that_syncs_before_it_answers_takes_mail() {
     let (shards, _server, told) = told_of(&[]).await;
     assert!(shards.is_ready(), "{told}");
-    assert!(shards.not_ready().is_empty());
+    assert!(shards.problems().is_empty());
     let partition = shards.choose().expect("it takes mail");
     world::enqueue(&partition).await.expect("a receipt");
     assert_eq!(partition.figures().await.expect("an answer").deliveries(), 1);
@@ -31,7 +31,7 @@ async fn a_server_that_syncs_each_second_takes_none_and_says_what_to_set() {
     let (shards, _server, told) = told_of(&[("appendfsync", "everysec")]).await;
     let expected = "shard a: appendfsync: found everysec; expected always; set `CONFIG SET appendfsync always` and in redis.conf";
     assert_eq!(told, expected);
-    assert_eq!(shards.not_ready(), [expected]);
+    assert_eq!(shards.problems(), [expected]);
     assert_eq!(shards.choose().map(drop), Err(NoPartition::Unusable));
     // Nor does a connection that somebody still has a handle for.
     let partition = shards.partitions().remove(0);
