@@ -14,19 +14,23 @@ use postrider_tests::process::is_installed;
 pub(crate) struct Tool {
     program: &'static str,
     package: &'static str,
+    /// Arguments with which the program succeeds only if it has what tests need of it; none where being there is enough.
+    proof: &'static [&'static str],
 }
 
 /// The queue's server.
-pub(crate) const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" };
+pub(crate) const REDIS: Tool = Tool { program: "redis-server", package: "redis-server", proof: &[] };
 /// A far side and a client.
-pub(crate) const POSTFIX: Tool = Tool { program: "postfix", package: "postfix" };
+pub(crate) const POSTFIX: Tool = Tool { program: "postfix", package: "postfix", proof: &[] };
 /// All that tests run.
 pub(crate) const ALL: &[Tool] = &[
     REDIS,
     POSTFIX,
-    Tool { program: "swaks", package: "swaks" },
-    Tool { program: "curl", package: "curl" },
-    Tool { program: "python3", package: "python3" },
+    Tool { program: "swaks", package: "swaks", proof: &[] },
+    // swaks speaks TLS by this, which Debian only recommends with it.
+    Tool { program: "perl", package: "libnet-ssleay-perl", proof: &["-MNet::SSLeay", "-e", "1"] },
+    Tool { program: "curl", package: "curl", proof: &[] },
+    Tool { program: "python3", package: "python3", proof: &[] },
 ];
 
 /// How other systems than Debian's install.
@@ -46,7 +50,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Makes sure that these programs are there.
 pub(crate) fn ensure_installed(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_installed(tool.program)).collect();
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -69,9 +73,15 @@ pub(crate) fn ensure_installed(tools: &[Tool]) -> Result<()> {
         }
     }
     for tool in missing {
-        ensure!(is_installed(tool.program), "found no {} after installing {}", tool.program, tool.package);
+        ensure!(is_there(tool), "found no {} after installing {}", tool.program, tool.package);
     }
     Ok(())
+}
+
+fn is_there(tool: &Tool) -> bool {
+    let proves =
+        || Command::new(tool.program).args(tool.proof).output().is_ok_and(|ran| ran.status.success());
+    is_installed(tool.program) && (tool.proof.is_empty() || proves())
 }
 
 /// What must stand before a command for it to run as root; none if there is no way without a password.
