@@ -37,6 +37,8 @@ pub struct Load {
     pub recipients: Vec<String>,
     /// Bytes of a message, about.
     pub size: usize,
+    /// What stands below the header, ended by CRLF, in place of the same sentence up to `size`.
+    pub body: Option<Arc<str>>,
     /// Messages per connection.
     pub per_connection: usize,
     /// Put in front of each ID.
@@ -57,6 +59,7 @@ impl Load {
             sender: "app@sender.example".to_owned(),
             recipients: vec![recipient.to_owned()],
             size: 2048,
+            body: None,
             per_connection: 10,
             prefix: format!("{:08x}", rand::random::<u32>()),
             pause: Duration::from_millis(100),
@@ -118,14 +121,18 @@ pub async fn send(load: Load) -> Result<Accepted> {
 
 /// The message of an ID.
 pub fn message(id: &str, sender: &str, recipient: &str, size: usize) -> String {
-    let mut text = format!(
-        "From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: {id}\r\nDate: Tue, 1 Sep 2026 12:00:00 +0000\r\n\
-         Message-ID: <{id}@sender.example>\r\n{ID_HEADER}{id}\r\n\r\n"
-    );
+    let mut text = header(id, sender, recipient);
     while text.len() < size {
         text.push_str("The quick brown fox jumps over the lazy dog, and writes a letter home about it.\r\n");
     }
     text
+}
+
+fn header(id: &str, sender: &str, recipient: &str) -> String {
+    format!(
+        "From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: {id}\r\nDate: Tue, 1 Sep 2026 12:00:00 +0000\r\n\
+         Message-ID: <{id}@sender.example>\r\n{ID_HEADER}{id}\r\n\r\n"
+    )
 }
 
 struct Session {
@@ -163,7 +170,10 @@ impl Session {
             let id = format!("{}-{number}", self.load.prefix);
             let recipient =
                 self.load.recipients.get(number % self.load.recipients.len()).cloned().unwrap_or_default();
-            let text = message(&id, &self.load.sender, &recipient, self.load.size);
+            let text = match &self.load.body {
+                Some(body) => header(&id, &self.load.sender, &recipient) + body,
+                None => message(&id, &self.load.sender, &recipient, self.load.size),
+            };
             self.until_answered(&mut connection, &id, &recipient, &text).await?;
         }
         if let Some(mut connection) = connection {

@@ -9,7 +9,7 @@ mod steps;
 mod test;
 mod tools;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -55,6 +55,9 @@ enum Task {
         /// Fewer messages and rounds.
         #[arg(long)]
         quick: bool,
+        /// Also write the figures to this file, as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
         /// Run in this process: it was built for it.
         #[arg(long, hide = true)]
         here: bool,
@@ -67,8 +70,8 @@ fn main() -> ExitCode {
         Task::Test { long, only } => test::main(long, only.as_deref()),
         Task::Crds { check: true } => crds::check(),
         Task::Crds { check: false } => crds::write(),
-        Task::Ledger { runs } => test::ledger(runs),
-        Task::Bench { quick, here } => bench::main(quick, here),
+        Task::Ledger { runs } => test::ledger(runs, true),
+        Task::Bench { quick, here, json } => bench::main(quick, here, json.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

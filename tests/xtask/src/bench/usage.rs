@@ -1,0 +1,98 @@
+//! What processes took, as the kernel tells it.
+//! **Owns:** reading `/proc`. **Never:** knows whose process it is.
+
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+/// CPU time. The kernel tells it in ticks of 10 ms, and of processes of one thread exactly: where there are many small ones, as
+/// Postfix has them, ticks would hide much.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+impl Cpu {
+    /// Of one process.
+    pub(crate) fn of(pid: i32) -> Result<Self> {
+        let ticks = Self::fields(pid, 14, 15)?;
+        if std::fs::read_dir(format!("/proc/{pid}/task"))?.count() > 1 {
+            return Ok(ticks);
+        }
+        // Its first field is the time on a CPU in ns; how much of it was the system's, only ticks tell.
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+        let exact = text.split(' ').next().and_then(|field| field.parse().ok()).map(Duration::from_nanos);
+        let Some(exact) = exact.filter(|exact| !exact.is_zero()) else { return Ok(ticks) };
+        let part = match ticks.total() {
+            Duration::ZERO => 0.5,
+            total => ticks.system.as_secs_f64() / total.as_secs_f64(),
+        };
+        let system = exact.mul_f64(part);
+        Ok(Self { user: exact - system, system })
+    }
+
+    /// Of the children of a process that have ended and been waited for.
+    pub(crate) fn of_ended_children(pid: i32) -> Result<Self> {
+        Self::fields(pid, 16, 17)
+    }
+
+    /// Of this process.
+    pub(crate) fn of_self() -> Result<Self> {
+        Self::of(i32::try_from(std::process::id())?)
+    }
+
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.system
+    }
+
+    fn fields(pid: i32, user: usize, system: usize) -> Result<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // proc(5): the name in parentheses may hold spaces; what stands behind it begins with field 3.
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').context("stat has a name")?.1.split_whitespace().collect();
+        let ticks = |number: usize| -> Result<Duration> {
+            let field = fields.get(number - 3).context("stat has the field")?;
+            Ok(Duration::from_millis(field.parse::<u64>()? * 10))
+        };
+        Ok(Self { user: ticks(user)?, system: ticks(system)? })
+    }
+}
+
+impl Add for Cpu {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
+    }
+}
+
+impl Sub for Cpu {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self { user: self.user.saturating_sub(other.user), system: self.system.saturating_sub(other.system) }
+    }
+}
+
+/// Resident memory in KiB, where pages that several share count once in all.
+pub(crate) fn memory_kib(pid: i32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("smaps_rollup has Pss")?;
+    line.trim().trim_end_matches(" kB").parse().context("Pss is a number")
+}
+
+/// The most that was resident since the process began, in KiB.
+pub(crate) fn peak_kib(pid: i32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("status has VmHWM")?;
+    line.trim().trim_end_matches(" kB").parse().context("VmHWM is a number")
+}
+
+/// How often a process called `write` and its like.
+pub(crate) fn writes(pid: i32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("syscw:")).context("io has syscw")?;
+    line.trim().parse().context("syscw is a number")
+}
