@@ -1,5 +1,5 @@
 //! Far sides, as the places where connections, limits and their health live.
-//! **Owns:** one [`Site`] for each set of hosts that mail goes to in one way (source, TLS, credentials, limits); what attempts ask of
+//! **Owns:** one `Site` for each set of hosts that mail goes to in one way (source, TLS, credentials, limits); what attempts ask of
 //! it and report to it. **Never:** when mail is tried again (core::retry), what a reply means (core::outcome).
 //! Invariant: a connection carries mail of one TLS policy, one source and one identity only.
 

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Task::Test { long, only } => test::main(long, only.as_deref()),
         Task::Crds { check: true } => crds::check(),
         Task::Crds { check: false } => crds::write(),
-        Task::Ledger { runs } => test::ledger(runs, true),
+        Task::Ledger { runs } => test::ledger(runs),
         Task::Bench { quick, here, json } => bench::main(quick, here, json.as_deref()),
     };
     match done {

@@ -60,12 +60,15 @@ impl Steps {
 /// Runs cargo in the workspace with these arguments and variables.
 pub(crate) fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     println!("cargo {}", arguments.join(" "));
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(crate::tools::root())
-        .status()
-        .context("running cargo")?;
+    let status =
+        cargo_command(arguments).envs(variables.iter().copied()).status().context("running cargo")?;
     ensure!(status.success(), "cargo {} ended with {status}", arguments.join(" "));
     Ok(())
+}
+
+/// Cargo in the workspace with these arguments.
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(crate::tools::root());
+    command
 }

@@ -18,7 +18,7 @@ pub struct Settings {
     pub auth_in_clear: bool,
     /// Whether PIPELINING is used where offered.
     pub pipelining: bool,
-    /// Whether CHUNKING (BDAT) is used where offered.
+    /// Whether CHUNKING (BDAT) is used where it is offered with PIPELINING.
     pub chunking: bool,
     /// What becomes of 8-bit content where 8BITMIME isn't offered.
     pub eight_bit: EightBit,
@@ -56,7 +56,7 @@ pub enum Tls {
 /// 8-bit content and a far side without 8BITMIME (RFC 6152 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EightBit {
-    /// It fails here, with [`Failure::EightBitNotOffered`].
+    /// It fails here, with [`super::Failure::EightBitNotOffered`].
     Refuse,
     /// It is sent as it is.
     SendAnyway,
