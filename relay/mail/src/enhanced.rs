@@ -1,5 +1,5 @@
 //! Enhanced status codes: `5.1.1`.
-//! **Owns:** their syntax and the codes that we use ourselves. RFC 3463, RFC 5248 (registry).
+//! **Owns:** their syntax. **Never:** which one fits (whoever answers says it). RFC 3463, RFC 5248 (registry).
 
 use serde::{Deserialize, Serialize};
 

@@ -51,6 +51,8 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -63,5 +65,23 @@ mod tests {
         chunk.swallow(&mut input);
         assert!(chunk.is_complete() && chunk.is_last());
         assert_eq!(&input[..], b"QUIT\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_swallows_the_same(octets in 0_usize..50, is_last: bool, sizes in prop::collection::vec(1_usize..9, 1..5)) {
+            let bytes: Vec<u8> = (0..60).collect();
+            let mut chunk = Chunk::new(octets as u64, is_last);
+            let (mut input, mut sizes) = (BytesMut::new(), sizes.into_iter().cycle());
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+                input.extend_from_slice(piece);
+                chunk.swallow(&mut input);
+                rest = behind;
+            }
+            prop_assert!(chunk.is_complete() && chunk.is_last() == is_last);
+            prop_assert_eq!(&input[..], &bytes[octets..]);
+        }
     }
 }

@@ -1,31 +1,7 @@
 //! The client's side: one connection to one far side, for one transaction or several.
 //!
 //! **Owns:** what is sent when, what each reply belongs to, all waits. **Never:** what a reply means for the mail (core's).
-//! Invariant: self-fencing, only [`ExpectDot::send`] makes a final dot or a BDAT LAST.
-//!
-//! A shell runs it like this. While it writes much it should also read, as the far side may speak at any time:
-//! ```ignore
-//! let mut client = Client::<DotPermit>::new(settings, Channel::Clear, now());
-//! loop {
-//!     match client.poll(now()) {
-//!         Event::Read => {
-//!             socket.write_all_buf(client.output()).await?;      // or client.connection_lost(failure)
-//!             tokio::select! {
-//!                 read = socket.read_buf(client.input()) => if read? == 0 { client.end_of_input() },
-//!                 () = sleep_until(client.deadline()) => {}      // poll sees that it is over
-//!             }
-//!         }
-//!         Event::StartTls => match connect_tls(socket).await { Ok(tls) => { socket = tls; client.tls_established(now()) } Err(_) => break },
-//!         Event::Ready => match next_transaction() { Some(transaction) => client.begin(transaction), None => client.quit() },
-//!         Event::Body => { for chunk in body { client.body(chunk) /* write when output() is long */ } client.end_body() }
-//!         Event::Dot(expect) => match permit().await { Ok(permit) => client.resume(expect.send(permit)), Err(_) => break /* closes, no dot */ },
-//!         Event::Finished(answers) => settle(answers),           // one for each recipient, in order
-//!         Event::Ended(ended) => break,                          // write the output if it is a QUIT, close
-//!     }
-//! }
-//! ```
-//! `Ready` comes once per transaction; while a shell keeps an idle connection it may poll and read on, and gets `Ended`
-//! when the far side closes. Each transaction gets exactly one `Finished`, also when the connection breaks.
+//! Invariant: self-fencing, only [`ExpectDot::send`] makes a final dot or a BDAT LAST. [`Client`] shows the loop.
 //! RFC 5321 4; RFC 2920 (pipelining), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 9422 (LIMITS).
 
 mod answer;
@@ -37,6 +13,7 @@ mod expect_ehlo;
 mod expect_rcpt;
 mod expect_tls;
 mod settings;
+mod state;
 mod transaction;
 
 use std::{marker::PhantomData, sync::Arc};
@@ -44,20 +21,43 @@ use std::{marker::PhantomData, sync::Arc};
 use bytes::BytesMut;
 use postrider_mail::{FarReply, Mono, Stage};
 
+use self::state::State;
 pub use self::{
     answer::{Answer, Answered, EndCause, Ended, Failure},
     expect_dot::{ExpectDot, Next},
     settings::{EightBit, Settings, Tls, Transaction},
 };
-use self::{expect_auth::AuthStep, expect_ehlo::Greeting, transaction::Current};
 pub use crate::server::Channel;
 use crate::{
     extension::Extensions,
     reply_codec::{ReadReply, ReplyReader},
-    timer::Wait,
 };
 
 /// One connection. `P` is the right to send the dot.
+///
+/// A shell runs it like this. While it writes much it should also read, as the far side may speak at any time:
+/// ```ignore
+/// let mut client = Client::<DotPermit>::new(settings, Channel::Clear, now());
+/// loop {
+///     match client.poll(now()) {
+///         Event::Read => {
+///             socket.write_all_buf(client.output()).await?;      // or client.connection_lost(failure)
+///             tokio::select! {
+///                 read = socket.read_buf(client.input()) => if read? == 0 { client.end_of_input() },
+///                 () = sleep_until(client.deadline()) => {}      // poll sees that it is over
+///             }
+///         }
+///         Event::StartTls => match connect_tls(socket).await { Ok(tls) => { socket = tls; client.tls_established(now()) } Err(_) => break },
+///         Event::Ready => match next_transaction() { Some(transaction) => client.begin(transaction), None => client.quit() },
+///         Event::Body => { for chunk in body { client.body(chunk) /* write when output() is long */ } client.end_body() }
+///         Event::Dot(expect) => match permit().await { Ok(permit) => client.resume(expect.send(permit)), Err(_) => break /* closes, no dot */ },
+///         Event::Finished(answers) => settle(answers),           // one for each recipient, in order
+///         Event::Ended(ended) => break,                          // write the output if it is a QUIT, close
+///     }
+/// }
+/// ```
+/// `Ready` comes once per transaction; while a shell keeps an idle connection it may poll and read on, and gets `Ended`
+/// when the far side closes. Each transaction gets exactly one `Finished`, also when the connection breaks.
 #[derive(Debug)]
 pub struct Client<P> {
     input: BytesMut,
@@ -70,6 +70,8 @@ pub struct Client<P> {
     transactions: u32,
     /// The far side is amid a transaction that came to nothing.
     needs_reset: bool,
+    /// The far side spoke before it was asked: its next reply is none to what was said last.
+    is_ahead: bool,
     /// To be told before anything else.
     finished: Option<Vec<Answered>>,
     /// The connection is gone; what was read before still counts.
@@ -78,34 +80,6 @@ pub struct Client<P> {
     has_progressed: bool,
     wait_end: Option<Mono>,
     permit: PhantomData<fn(P)>,
-}
-
-/// What the far side is waited for.
-#[derive(Debug)]
-enum State {
-    ExpectBanner,
-    ExpectEhlo(Greeting),
-    /// The reply to STARTTLS.
-    ExpectTlsReply,
-    /// The handshake.
-    ExpectTls,
-    ExpectAuth(AuthStep),
-    /// Nothing: the shell is to be told that a transaction can begin.
-    Ready,
-    /// Nothing: the shell knows.
-    Idle,
-    /// Replies to MAIL, RCPT, DATA.
-    ExpectRcpt(Box<Current>),
-    /// The shell sends the body.
-    Body(Box<Current>),
-    /// The permit.
-    ExpectDot(Box<Current>),
-    ExpectDotReply(Box<Current>),
-    /// The reply to a dot that ended nothing: no recipient was accepted.
-    ExpectLoneDotReply,
-    Ended(Ended),
-    /// Between two states.
-    Moving,
 }
 
 /// What the shell has to do next.
@@ -140,6 +114,7 @@ impl<P> Client<P> {
             state: State::ExpectBanner,
             transactions: 0,
             needs_reset: false,
+            is_ahead: false,
             finished: None,
             lost: None,
             has_progressed: true,
@@ -184,10 +159,10 @@ impl<P> Client<P> {
                 return Some(Event::Ready);
             }
             State::Body(_) => return Some(Event::Body),
-            State::ExpectDot(_) => return Some(Event::Dot(ExpectDot::new())),
+            State::ExpectDot(_) if self.is_quiet() => return Some(Event::Dot(ExpectDot::new())),
             _ => {}
         }
-        let wait = self.current_wait();
+        let wait = self.state.wait();
         if std::mem::take(&mut self.has_progressed) {
             self.wait_end = wait.map(|wait| now.after(self.settings.waits.of(wait)));
         }
@@ -200,40 +175,6 @@ impl<P> Client<P> {
         }
     }
 
-    fn current_wait(&self) -> Option<Wait> {
-        match &self.state {
-            State::ExpectBanner => Some(Wait::Banner),
-            State::ExpectEhlo(_) => Some(Wait::Ehlo),
-            State::ExpectTlsReply => Some(Wait::StartTls),
-            State::ExpectAuth(_) => Some(Wait::Auth),
-            State::ExpectRcpt(current) => current.sent.front().map(|sent| sent.wait()),
-            State::ExpectDotReply(_) => Some(Wait::DotReply),
-            State::ExpectLoneDotReply => Some(Wait::DataBlock),
-            State::ExpectTls
-            | State::Ready
-            | State::Idle
-            | State::Body(_)
-            | State::ExpectDot(_)
-            | State::Ended(_)
-            | State::Moving => None,
-        }
-    }
-
-    fn stage(&self) -> Stage {
-        match &self.state {
-            State::ExpectBanner => Stage::Banner,
-            State::ExpectEhlo(_) => Stage::Ehlo,
-            State::ExpectTlsReply | State::ExpectTls => Stage::Tls,
-            State::ExpectAuth(_) => Stage::Auth,
-            State::Ready | State::Idle | State::Moving => Stage::Mail,
-            State::ExpectRcpt(current) => current.stage(),
-            State::Body(_) | State::ExpectDot(_) | State::ExpectDotReply(_) | State::ExpectLoneDotReply => {
-                Stage::Dot
-            }
-            State::Ended(ended) => ended.stage,
-        }
-    }
-
     fn on_reply(&mut self, read: ReadReply) {
         self.has_progressed = true;
         let ReadReply { reply, lines } = read;
@@ -241,9 +182,19 @@ impl<P> Client<P> {
         if reply.code.get() == 421 {
             return self.refused(reply);
         }
+        if self.is_ahead {
+            return self.fail(Failure::OutOfStep(reply));
+        }
+        let was_last = self.state.owes_one_reply();
+        self.take_reply(reply, &lines);
+        // Else each reply would be taken for the next command's, and one recipient bounce by another's 550.
+        self.is_ahead = was_last && self.state.owes_reply() && !self.is_quiet();
+    }
+
+    fn take_reply(&mut self, reply: FarReply, lines: &[Box<str>]) {
         match std::mem::replace(&mut self.state, State::Moving) {
             State::ExpectBanner => self.on_banner(reply),
-            State::ExpectEhlo(greeting) => self.on_ehlo_reply(greeting, reply, &lines),
+            State::ExpectEhlo(greeting) => self.on_ehlo_reply(greeting, reply, lines),
             State::ExpectTlsReply => self.on_tls_reply(reply),
             State::ExpectAuth(step) => self.on_auth_reply(step, reply),
             State::ExpectRcpt(current) => self.on_group_reply(current, reply),
@@ -260,20 +211,30 @@ impl<P> Client<P> {
         }
     }
 
+    /// Whether nothing was read that wasn't looked at, and no reply has begun.
+    fn is_quiet(&self) -> bool {
+        self.input.is_empty() && !self.reader.is_amid()
+    }
+
     /// The far side goes on no more: each recipient that has no answer yet has this one.
     fn refused(&mut self, reply: FarReply) {
-        self.end(EndCause::Refused(reply.clone()), |_| Answer::Refused(reply.clone()));
+        let answer = Answer::Refused(reply.clone());
+        self.end(EndCause::Refused(reply), |_| answer);
     }
 
     /// The connection is of no more use.
     fn fail(&mut self, failure: Failure) {
-        self.end(EndCause::Failed(failure.clone()), |is_dot_sent| {
-            if is_dot_sent { Answer::Unknown(failure.clone()) } else { Answer::Failed(failure.clone()) }
-        });
+        let cause = EndCause::Failed(failure.clone());
+        self.end(
+            cause,
+            |is_dot_sent| {
+                if is_dot_sent { Answer::Unknown(failure) } else { Answer::Failed(failure) }
+            },
+        );
     }
 
-    fn end(&mut self, cause: EndCause, answer: impl Fn(bool) -> Answer) {
-        let stage = self.stage();
+    fn end(&mut self, cause: EndCause, answer: impl FnOnce(bool) -> Answer) {
+        let stage = self.state.stage();
         let state = std::mem::replace(&mut self.state, State::Ended(Ended { stage, cause }));
         match state {
             State::ExpectRcpt(current) | State::Body(current) | State::ExpectDot(current) => {
@@ -298,7 +259,7 @@ impl<P> Client<P> {
 
     /// Until when [`Event::Read`] may wait: `None` while idle.
     pub fn deadline(&self) -> Option<Mono> {
-        self.current_wait().and(self.wait_end)
+        self.state.wait().and(self.wait_end)
     }
 
     /// The far side has closed its side.

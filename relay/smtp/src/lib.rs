@@ -2,7 +2,7 @@
 //!
 //! **Owns:** bytes to events and back, what may come next, how long each wait is. **Never:** whether mail is wanted, a
 //! socket, a clock, a task. A shell feeds bytes and time and does what the events say: see [`server`] and [`client`],
-//! whose headers show the loop. RFC 5321; the extensions stand at [`extension`].
+//! whose types show the loop. RFC 5321; the extensions stand at [`extension`].
 
 pub mod bdat;
 pub mod client;
@@ -15,6 +15,4 @@ pub mod proxy_protocol;
 pub mod reply_codec;
 pub mod sasl;
 pub mod server;
-#[cfg(any(test, feature = "testkit"))]
-pub mod testkit;
 pub mod timer;

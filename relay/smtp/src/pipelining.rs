@@ -53,6 +53,11 @@ impl Pipeline {
         self.waiting.front().copied()
     }
 
+    /// How many replies are still to come.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether each command has its reply.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

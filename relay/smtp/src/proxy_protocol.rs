@@ -219,5 +219,26 @@ mod tests {
             let signature = [V1_SIGNATURE, V2_SIGNATURE, b""][signature];
             let _ = parse(&[signature, &bytes].concat());
         }
+
+        #[test]
+        fn more_bytes_never_change_what_was_read(
+            start in prop::sample::select(vec![
+                b"PROXY TCP4 192.0.2.1 198.51.100.2 4000 25\r\n".to_vec(),
+                b"PROXY UNKNOWN\r\n".to_vec(),
+                b"PROXY ".to_vec(),
+                v2_bytes(0x21, 0x11, &[1; 16]),
+                v2_bytes(0x21, 0x21, &[1; 36]),
+                v2_bytes(0x20, 0, &[]),
+                V2_SIGNATURE.to_vec(),
+            ]),
+            behind in prop::collection::vec(prop_oneof![prop::sample::select(&b"\r\n A1.:"[..]), any::<u8>()], 0..150),
+        ) {
+            let bytes = [start, behind].concat();
+            let whole = parse(&bytes);
+            for at in 0..bytes.len() {
+                let part = parse(&bytes[..at]);
+                prop_assert!(part == Ok(None) || part == whole, "{at}: {part:?}, {whole:?}");
+            }
+        }
     }
 }

@@ -245,10 +245,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reply_is_read_as_it_was_written(code in 200_u16..600, subject in 0_u16..1000, detail in 0_u16..1000, text in "[a-zé]{1,5}( [a-zé]{1,5}){0,3}") {
+        fn a_reply_is_read_as_it_was_written(code in prop_oneof![200_u16..300, 400_u16..600], subject in 0_u16..1000, detail in 0_u16..1000, text in "[a-zé]{1,5}( [a-zé]{1,5}){0,3}") {
             let code = ReplyCode::try_from(code).expect("in range");
             let enhanced = EnhancedCode::success(subject, detail).with_severity(code.severity());
-            prop_assume!(code.get() / 100 != 3);
             let read = read_all(written(&Reply::new(code, enhanced, text.clone())).as_bytes(), 7).expect("a reply");
             prop_assert_eq!(&read[0].reply, &FarReply { code, enhanced: Some(enhanced), text: FarText::new(&text) });
         }

@@ -44,7 +44,7 @@ impl<P> Client<P> {
         match reply.code.severity() {
             // 235 ends the exchange, and only its last line can have earned it.
             Severity::Success if matches!(step, AuthStep::PlainAtOnce | AuthStep::Verdict) => {
-                self.state = State::Ready
+                self.state = State::Ready;
             }
             Severity::Intermediate if step != AuthStep::Verdict => self.answer_challenge(step),
             Severity::Success | Severity::Intermediate => self.fail(Failure::OutOfStep(reply)),

@@ -74,17 +74,18 @@ impl<P> Client<P> {
             State::Body(mut current) => {
                 let output = if current.is_chunked { &mut current.held } else { &mut self.output };
                 current.encoder.finish(output);
+                self.has_progressed = true;
                 State::ExpectDot(current)
             }
             other => other,
         };
     }
 
-    /// Goes on behind [`Event::Dot`](super::Event::Dot).
+    /// Goes on behind [`Event::Dot`](super::Event::Dot), which comes again if the far side has said something meanwhile.
     pub fn resume(&mut self, next: Next) {
         match (next.0, std::mem::replace(&mut self.state, State::Moving)) {
-            // Whoever knows that the connection is gone sends no dot into it.
-            (Choice::Dot, State::ExpectDot(current)) if self.lost.is_none() => {
+            // Whoever knows that the connection is gone sends no dot into it; and what was said before it is no answer to it.
+            (Choice::Dot, State::ExpectDot(current)) if self.lost.is_none() && self.is_quiet() => {
                 self.end_message(&current);
                 self.has_progressed = true;
                 self.state = State::ExpectDotReply(current);

@@ -38,7 +38,7 @@ impl<P> Client<P> {
                 self.after_ehlo();
             }
             Severity::Permanent if greeting == Greeting::Ehlo && self.may_say_helo() => {
-                self.say_hello(Greeting::Helo)
+                self.say_hello(Greeting::Helo);
             }
             Severity::Transient | Severity::Permanent => {
                 self.state = State::ExpectEhlo(greeting);

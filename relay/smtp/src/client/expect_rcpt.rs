@@ -29,6 +29,7 @@ impl<P> Client<P> {
         }
         self.transactions += 1;
         self.has_progressed = true;
+        self.is_ahead = !self.is_quiet();
         if self.needs_reset {
             self.needs_reset = false;
             self.write("RSET\r\n");
@@ -99,9 +100,11 @@ impl<P> Client<P> {
 
     /// All that was sent has its reply: the next command.
     fn go_on(&mut self, last: Sent, mut current: Box<Current>) {
+        let names_recipients = last != Sent::Reset && !current.is_mail_refused && !current.is_pipelined;
         if last == Sent::Reset {
             self.say_mail(&mut current);
-        } else if !current.is_mail_refused && !current.is_pipelined && self.say_recipient(&mut current) {
+        } else if names_recipients && self.say_recipient(&mut current) {
+            // Its reply comes first.
         } else if !current.has_accepted() {
             self.needs_reset = !current.is_mail_refused;
             return self.finish_early(current);
@@ -120,6 +123,7 @@ impl<P> Client<P> {
             // RFC 2920 3.1: nobody takes it, yet it is asked for. The message that this ends has no recipient.
             Severity::Intermediate => {
                 self.write(".\r\n");
+                self.needs_reset = true;
                 self.finished = Some(current.finish(Stage::Rcpt, &Answer::NotTried));
                 self.state = State::ExpectLoneDotReply;
             }

@@ -65,12 +65,14 @@ impl Current {
                 *progress = Progress::Over(Answered { stage: Stage::Rcpt, answer });
             }
         }
-        let is_chunked = settings.chunking && offers.chunking;
+        let is_pipelined = settings.pipelining && offers.pipelining;
+        // RFC 3030 4.1: without PIPELINING each chunk would have to wait for its reply.
+        let is_chunked = settings.chunking && offers.chunking && is_pipelined;
         Self {
             with: parameters(&transaction, &recipients, offers),
             transaction,
             is_chunked,
-            is_pipelined: settings.pipelining && offers.pipelining,
+            is_pipelined,
             sent: Pipeline::default(),
             next_recipient: 0,
             is_mail_refused: false,

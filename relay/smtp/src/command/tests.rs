@@ -1,3 +1,5 @@
+//! Commands as clients write them, and as they don't.
+
 use bytes::BytesMut;
 use postrider_mail::{Envelope, Notify, OriginalRecipient};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Bodies on the wire: where they end, their dots and line ends.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -12,9 +12,7 @@ pub enum Abort {
     TooLarge,
     /// The body had a bare CR or LF; 550 5.5.2 was said.
     BareNewline,
-    /// A command within BDAT's sequence that can't stand there.
-    BadSequence,
-    /// [`Server::refuse_body`] was called.
+    /// [`Server::refuse_body`](super::Server::refuse_body) was called.
     Refused,
 }
 

@@ -202,13 +202,13 @@ impl<R: Display> Server<R> {
     /// A command between two BDATs.
     pub(super) fn expect_chunk(
         &mut self,
-        command: Command<'_>,
+        command: &Command<'_>,
         transaction: Box<Transaction>,
         mut body: Box<Body>,
     ) {
         match command {
             Command::Bdat { octets, is_last } => {
-                body.chunk = Some(Chunk::new(octets, is_last));
+                body.chunk = Some(Chunk::new(*octets, *is_last));
                 self.state = State::ExpectData(transaction, body);
             }
             Command::Mail(_)
@@ -227,7 +227,7 @@ impl<R: Display> Server<R> {
             | Command::Help
             | Command::Quit
             | Command::Http
-            | Command::Unknown => self.any_time(&command, State::ExpectData(transaction, body)),
+            | Command::Unknown => self.any_time(command, State::ExpectData(transaction, body)),
         }
     }
 

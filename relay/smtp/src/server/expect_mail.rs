@@ -60,7 +60,7 @@ impl<R: Display> Server<R> {
                 self.out_of_order_chunk(octets, is_last, State::ExpectMail, "503 5.5.1 MAIL first\r\n");
             }
             Command::Rcpt(_) | Command::Data => {
-                self.out_of_order("503 5.5.1 MAIL first\r\n", State::ExpectMail)
+                self.out_of_order("503 5.5.1 MAIL first\r\n", State::ExpectMail);
             }
             Command::Noop
             | Command::Vrfy
