@@ -1,6 +1,8 @@
 //! Builds and runs the way out.
 //! **Owns:** which of its tasks is work (ends within the grace) and which serves the work. **Never:** logic.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result};
 use postrider_queue::shards::Shards;
 use postrider_smtp::timer::Waits;
@@ -49,7 +51,7 @@ pub(super) fn start(
         config: config.clone(),
         dns: parts.dns,
         mx_port: parts.mx_port,
-        own_addresses: Vec::new(),
+        own_addresses: own_addresses(),
         connectors: Connectors::new(&[]).context("TLS towards far sides")?,
         waits: Waits::default(),
         clock: clock::boot_clock(),
@@ -68,4 +70,14 @@ pub(super) fn start(
     background.spawn(stopped.clone().run_until_cancelled_owned(parts.heartbeat.follow(facts)));
     background.spawn(stopped.run_until_cancelled_owned(parts.heartbeat.pulse().run()));
     Ok(dispatcher)
+}
+
+/// The addresses of this machine, or pod: mail to one of them would come back. What is only known by itself (loopback) is kept from
+/// by the private ranges.
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the machine's own addresses can't be read; mail to them isn't recognised as a circle");
+        Vec::new()
+    });
+    interfaces.iter().map(if_addrs::Interface::ip).filter(|address| !address.is_loopback()).collect()
 }
