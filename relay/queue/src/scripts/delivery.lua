@@ -10,7 +10,7 @@ local function message(id)
   local got = redis.call('HMGET', key('m:' .. id), 'n', 'i', 'k', 'a')
   if got[1] then
     known = {id = id, left = tonumber(got[1]), next = tonumber(got[2]), chunks = tonumber(got[3]), acceptor = got[4],
-      deliveries = {}, set = {}, unset = {}}
+      deliveries = {}, set = {}, unset = {}, gone = {}}
   else
     known = false
   end
@@ -68,9 +68,9 @@ local function take_out(d)
   end
 end
 
--- The delivery, taken out already, has ended.
+-- The delivery, taken out already, has ended. Its fields go if the message stays.
 local function forget(d)
-  for _, field in ipairs({'p', 'l', 'e', 'r', 'q', 'd', 'o', 'w', 'x', 'h', 'f'}) do unset(d.of, field .. d.number) end
+  d.of.gone[#d.of.gone + 1] = d.number
   d.of.left = d.of.left - 1
   d.of.deliveries[d.number] = false
 end
@@ -119,21 +119,22 @@ local function put_back(d, due)
   return 'Defer'
 end
 
+local FIELDS = {'p', 'l', 'e', 'r', 'q', 'd', 'o', 'w', 'x', 'h', 'f'}
+
 -- Plans what the messages have become. A message whose last delivery ended goes with its body; if not its acceptor ended it, a
 -- tombstone tells the acceptor, should it ask again.
 local function plan_messages(by)
+  local ended, all = 0, {}
   for id, of in pairs(messages) do
     if of and of.left <= 0 then
-      local all = {'UNLINK', key('m:' .. id)}
-      for chunk = 0, of.chunks - 1 do
-        local name = key('b:' .. id .. (chunk > 0 and (':' .. chunk) or ''))
-        all[#all + 1] = name
-        touched[name] = true
-      end
-      write(unpack(all))
-      count('ended', 1)
+      ended = ended + 1
+      all[#all + 1] = key('m:' .. id)
+      for chunk = 0, of.chunks - 1 do all[#all + 1] = key('b:' .. id .. (chunk > 0 and (':' .. chunk) or '')) end
       if of.acceptor ~= by then write('SET', key('t:' .. id), 'E', 'EX', 900) end
     elseif of then
+      for _, number in ipairs(of.gone) do
+        for _, field in ipairs(FIELDS) do unset(of, field .. number) end
+      end
       local sets, unsets = {}, {}
       for field, value in pairs(of.set) do sets[#sets + 1] = field; sets[#sets + 1] = value end
       for field in pairs(of.unset) do unsets[#unsets + 1] = field end
@@ -145,4 +146,7 @@ local function plan_messages(by)
       end
     end
   end
+  count('ended', ended)
+  for at = 1, #all, 4000 do write('UNLINK', unpack(all, at, math.min(at + 3999, #all))) end
+  for at = 1, #all do touched[all[at]] = true end
 end

@@ -31,7 +31,7 @@ if discarded > 0 then count('discarded', discarded) end
 if deliveries == 0 then
   if chunks > 0 then write('UNLINK', unpack(KEYS, 6, 5 + chunks)) end
   write('SET', KEYS[3], 'E', 'EX', 900)
-  write('HINCRBY', KEYS[1], 'accepted', 1)
+  write('HINCRBY', KEYS[1], 'accepted', '1')
   count('ended', 1)
   run_plan()
   return {'ok', tonumber(meta[3] or 0) + 1, now}
@@ -39,7 +39,9 @@ end
 
 local live = incarnation ~= '' and redis.call('HGET', KEYS[4], incarnation)
 live = live and string.sub(live, 1, 1) == 'L'
-local fields = {'m', ARGV[5], 'n', deliveries, 'i', deliveries, 'k', chunks, 'a', incarnation}
+-- Text where it is at hand: each number would have to be printed.
+local size = deliveries == 1 and '1' or deliveries
+local fields = {'m', ARGV[5], 'n', size, 'i', size, 'k', ARGV[4], 'a', incarnation}
 local claims = {}
 local answer = {'ok', tonumber(meta[3] or 0) + 1, now}
 for number = 0, deliveries - 1 do
@@ -51,7 +53,7 @@ for number = 0, deliveries - 1 do
     if live and suspended_until(lane, ARGV[6]) <= now then
       place = 'C 1 ' .. incarnation
       claims[#claims + 1] = member
-      claims[#claims + 1] = 1
+      claims[#claims + 1] = '1'
     end
   elseif start == 'H' then
     place = 'H 0'
@@ -71,6 +73,6 @@ end
 write_all('HSET', m, fields)
 for chunk = 6, 5 + chunks do write('PERSIST', KEYS[chunk]) end
 write_all('HSET', KEYS[5], claims)
-write('HINCRBY', KEYS[1], 'accepted', 1)
+write('HINCRBY', KEYS[1], 'accepted', '1')
 run_plan()
 return answer

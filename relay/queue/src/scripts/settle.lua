@@ -6,7 +6,7 @@
 -- addressees}}. Answers 1 (applied) or 0 (claim lost) for each. Told twice, the second is 0 and changes nothing.
 -- Invariants: I2, I4, I5, I8 (allow-oom: settling frees memory).
 local incarnation, kept = ARGV[2], ARGV[3]
-local items, members, answers, events = {}, {}, {}, {}
+local items, members, answers, events, settled = {}, {}, {}, {}, {}
 for at = 4, #ARGV do
   local item = cmsgpack.unpack(ARGV[at])
   items[#items + 1] = item
@@ -17,6 +17,7 @@ local numbers = incarnation ~= '' and redis.call('HMGET', KEYS[2], unpack(member
 -- Takes the recipients of a list out of those left; returns the ones that were there, and how many.
 local function strike(left, list)
   local struck, size = {}, 0
+  if list == '' then return struck, size end
   for number in string.gmatch(list, '%d+') do
     if left[number] then
       left[number] = nil
@@ -103,7 +104,7 @@ local function apply(d, item)
   count('bounced', bounced_size)
   count('discarded', discarded_size)
   size = size - delivered_size - bounced_size - discarded_size
-  write('HDEL', KEYS[2], d.member)
+  settled[#settled + 1] = d.member
   local rest = ''
   if size <= 0 then
     forget(d)
@@ -115,7 +116,7 @@ local function apply(d, item)
     end
     rest = reschedule(d, item, left)
   end
-  if not is_about_sender then
+  if not is_about_sender and #item[9] > 0 then
     add_reports(of, item[9], {B = as_set(bounced), S = as_set(delivered), W = rest ~= 'Deleted' and left or {}})
   end
   return rest
@@ -181,6 +182,7 @@ for at, item in ipairs(items) do
   end
 end
 plan_messages(incarnation)
+write_all('HDEL', KEYS[2], settled)
 if #events > 0 then write('XADD', key('history'), 'MAXLEN', '~', kept, '*', unpack(events)) end
 run_plan()
 return answers
