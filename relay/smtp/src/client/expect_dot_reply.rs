@@ -29,7 +29,7 @@ impl<P> Client<P> {
             }
         };
         // RFC 3030 2: after a BDAT that failed only RSET makes sure of where the far side stands.
-        self.needs_reset = current.is_chunked && severity != Severity::Success;
+        self.needs_reset |= current.is_chunked && severity != Severity::Success;
         self.finished = Some(current.finish(Stage::Dot, &answer));
         self.state = State::Ready;
     }

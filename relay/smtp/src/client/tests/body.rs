@@ -158,6 +158,9 @@ fn a_large_body_is_sent_in_chunks_that_have_their_replies() {
     talk.hears("250 queued\r\n");
     assert_eq!(talk.answers(), ["Dot accepted 250"]);
     assert!(talk.is_ready);
+    let (mut talk, _) = large();
+    talk.hears("250 ok\r\n250 ok\r\n250 queued\r\n");
+    assert_eq!(talk.answers(), ["Dot accepted 250"], "all at once as well");
 }
 
 #[test]
@@ -198,6 +201,19 @@ fn a_chunk_refused_before_the_last_one_stops_the_rest() {
     assert_eq!(talk.hears("250 ok\r\n"), "", "a chunk that was taken changes nothing");
     assert_eq!(talk.hears("552 too much\r\n"), "");
     assert_eq!((talk.answers(), talk.dots_sent), (vec!["Dot refused 552".to_owned()], 0));
+}
+
+#[test]
+fn chunks_answered_before_the_last_one_are_not_waited_for_again() {
+    let mut talk = Talk::with(chunking(), CHUNKS);
+    talk.body = vec![Bytes::from("x".repeat(1022) + "\r\n"); 700];
+    talk.holds_dot = true;
+    talk.sends(mail(&["bob"]));
+    talk.hears("250 ok\r\n250 ok\r\n");
+    talk.hears("250 ok\r\n250 ok\r\n");
+    assert!(talk.let_dot_go().starts_with("BDAT 192512 LAST\r\n"));
+    talk.hears("250 queued\r\n");
+    assert_eq!(talk.answers(), ["Dot accepted 250"]);
 }
 
 #[test]
