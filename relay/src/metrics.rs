@@ -23,6 +23,8 @@ pub struct Metrics {
     pub sessions: IntGaugeVec,
     /// Sessions, and connections that became none, by how they ended.
     pub sessions_ended: IntCounterVec,
+    /// Handshakes that succeeded, by listener and TLS version.
+    pub tls_handshakes: IntCounterVec,
     /// AUTHs by result: `accepted`, `refused`, `unavailable`.
     pub authentications: IntCounterVec,
     /// Recipients' outcomes by outcome and stage.
@@ -104,6 +106,11 @@ impl Metrics {
                 "postrider_sessions_ended_total",
                 "SMTP sessions, and connections that became none, by how they ended.",
                 &["listener", "end"],
+            )?,
+            tls_handshakes: counters(
+                "postrider_tls_handshakes_total",
+                "Handshakes of clients that succeeded, by TLS version; those that failed are ends of sessions.",
+                &["listener", "version"],
             )?,
             authentications: counters(
                 "postrider_authentications_total",

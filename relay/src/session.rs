@@ -98,6 +98,7 @@ async fn talk(
         return NoSession::Handshake(why).tell(&door, client, wire).await;
     }
     let channel = if wire.tls().is_some() { Channel::Tls } else { Channel::Clear };
+    count_handshake(&inbound, &door, &wire);
     let started = Instant::now();
     let server = Server::new(door.settings.clone(), channel, Mono::from_start(Duration::ZERO));
     let mut session = Session {
@@ -280,9 +281,16 @@ impl Session {
         // Offered only where there is a certificate.
         let Some(tls) = self.door.tls.clone() else { return Err(Ended::Protocol(End::Refused)) };
         self.wire.start_tls(tls).await.map_err(Ended::Handshake)?;
+        count_handshake(&self.inbound, &self.door, &self.wire);
         let now = self.now();
         self.server.tls_established(now);
         Ok(())
+    }
+}
+
+fn count_handshake(inbound: &Inbound, door: &Door, wire: &Wire) {
+    if let Some((version, _)) = wire.tls() {
+        inbound.metrics.tls_handshakes.with_label_values(&[door.listener.name.as_str(), version]).inc();
     }
 }
 

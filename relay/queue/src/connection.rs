@@ -212,6 +212,11 @@ impl Connections {
         self.ask_all(&On { link, connection: link.connection().await?, limit }, commands).await
     }
 
+    /// How often the store was asked for each purpose: round trips, of one command or of several.
+    pub fn round_trips(&self) -> [(Purpose, u64); 4] {
+        Purpose::ALL.map(|purpose| (purpose, self.links(purpose).links.iter().map(Link::asked).sum()))
+    }
+
     /// Closes the connections of a purpose, so that the next command makes a new one and checks it.
     pub fn reconnect(&self, purpose: Purpose) {
         self.links(purpose).links.iter().for_each(Link::close);
@@ -267,6 +272,19 @@ fn last_of(answers: &mut Vec<Value>) -> Result<Value, Unavailable> {
 }
 
 impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Enqueue, Self::Delivery, Self::Beat, Self::Admin];
+
+    /// Its word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueue => "Enqueue",
+            Self::Delivery => "Delivery",
+            Self::Beat => "Beat",
+            Self::Admin => "Admin",
+        }
+    }
+
     /// How many connections a purpose has. Redis reads at most 16 KiB from each per pass, and syncs once a pass: several fill a
     /// group commit that one would make small.
     const fn connections(self) -> usize {

@@ -9,7 +9,7 @@ use postrider_queue::{
     Partition,
     shards::{Shards, Standing},
 };
-use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// The gauges of the queue. Cloning shares them.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct QueueMetrics {
     pub oldest_age: GaugeVec,
     /// Shards by where they stand.
     pub shards: IntGaugeVec,
+    /// Round trips to the queue's servers, by purpose.
+    pub round_trips: IntCounterVec,
     /// Deliveries that were in shards whose store was lost, when last seen.
     pub lost: IntGaugeVec,
 }
@@ -37,7 +39,16 @@ impl QueueMetrics {
         );
         let oldest_age = GaugeVec::new(age, &["class"])?;
         registry.register(Box::new(oldest_age.clone()))?;
+        let round_trips = IntCounterVec::new(
+            Opts::new(
+                "postrider_queue_round_trips_total",
+                "Round trips to the queue's servers; more than three a message means much retrying.",
+            ),
+            &["purpose"],
+        )?;
+        registry.register(Box::new(round_trips.clone()))?;
         Ok(Self {
+            round_trips,
             deliveries: gauge("postrider_queue_deliveries", "Deliveries in the queue.", &["state", "class"])?,
             oldest_age,
             shards: gauge(
@@ -81,7 +92,19 @@ impl QueueMetrics {
         for ((state, class), count) in deliveries {
             self.deliveries.with_label_values(&[state, class]).set(as_gauge(count));
         }
+        self.count_round_trips(&shards.partitions());
         self.refresh_ages(&shards.usable()).await;
+    }
+
+    fn count_round_trips(&self, partitions: &[Partition]) {
+        let mut all: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (purpose, count) in partitions.iter().flat_map(|partition| partition.connections().round_trips()) {
+            *all.entry(purpose.as_str()).or_default() += count;
+        }
+        for (purpose, count) in all {
+            let counter = self.round_trips.with_label_values(&[purpose]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     async fn refresh_ages(&self, partitions: &[Partition]) {

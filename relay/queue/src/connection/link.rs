@@ -2,7 +2,10 @@
 //! **Owns:** connecting, back-off between failed tries. **Never:** a task of its own.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,8 @@ pub(super) struct Link {
     purpose: Purpose,
     on_connect: Option<OnConnect>,
     current: Mutex<Option<Current>>,
+    /// Round trips, answered or not.
+    asked: AtomicU64,
     /// Held while connecting, so that one task does it and the others wait for its result.
     connecting: tokio::sync::Mutex<Failures>,
 }
@@ -48,6 +53,7 @@ impl Link {
             purpose,
             on_connect,
             current: Mutex::new(None),
+            asked: AtomicU64::new(0),
             connecting: tokio::sync::Mutex::new(failures),
         }
     }
@@ -89,6 +95,7 @@ impl Link {
         on: &Numbered,
         answer: Result<Result<Value, RedisError>, Elapsed>,
     ) -> Result<Value, Unavailable> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let error = match answer {
             Ok(Ok(value)) => {
                 if matches!(&value, Value::ServerError(error) if is_no_primary(error.code())) {
@@ -115,6 +122,11 @@ impl Link {
                 Err(Unavailable::Unanswered { reason: shown(&error) })
             }
         }
+    }
+
+    /// Round trips so far, those without an answer too.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn close(&self) {
