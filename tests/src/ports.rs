@@ -1,19 +1,31 @@
 //! Free ports, and addresses of a test's own.
 //! **Owns:** where the parts of a test listen. **Never:** a fixed port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context, Result};
 
-/// A port at `127.0.0.1` that nothing listens on at this moment.
+/// Below the ports that the system gives to clients, so that none of these takes one before it is bound.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port at `127.0.0.1` that nothing listens on, and that this process hasn't been given before.
 pub fn free() -> Result<u16> {
     free_at(Ipv4Addr::LOCALHOST.into())
 }
 
-/// A port at an address that nothing listens on at this moment.
+/// The same at another address.
 pub fn free_at(address: IpAddr) -> Result<u16> {
-    let listener = TcpListener::bind((address, 0)).with_context(|| format!("binding {address}"))?;
-    Ok(listener.local_addr()?.port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_free = |port: &u16| !given.contains(port) && TcpListener::bind((address, *port)).is_ok();
+    let mut tries = std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000);
+    let port = tries.find(is_free).with_context(|| format!("found no free port at {address}"))?;
+    given.insert(port);
+    Ok(port)
 }
 
 /// Addresses in 127/8 that only this test uses, and one port for all of them, as MX hosts share a port.

@@ -87,9 +87,13 @@ impl Drop for Redis {
     }
 }
 
+/// Below the ports that the system gives to clients: none of these takes it between this moment and the server's start.
 fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("bound").port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..32_000))
+        .take(1_000)
+        .find(is_free)
+        .expect("a free port")
 }
 
 /// The inbound side of a relay.

@@ -51,9 +51,18 @@ struct Redis {
     port: u16,
 }
 
+/// Below the ports that the system gives to clients: none of these takes it between this moment and the server's start.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..32_000))
+        .take(1_000)
+        .find(is_free)
+        .expect("a free port")
+}
+
 impl Redis {
     fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let dir = std::env::temp_dir().join(format!("postrider-outbound-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let child = Self::spawn(port, &dir);

@@ -21,6 +21,15 @@ pub(crate) struct Server {
     process: Option<Child>,
 }
 
+/// Below the ports that the system gives to clients: none of these takes it between this moment and the server's start.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..32_000))
+        .take(1_000)
+        .find(is_free)
+        .expect("a free port")
+}
+
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
@@ -28,9 +37,7 @@ impl Server {
 
     /// With these settings instead of, or on top of, the durable ones.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("a port").port();
-        drop(listener);
+        let port = free_port();
         let folder =
             std::env::temp_dir().join(format!("postrider-queue-{port}-{:08x}", rand::random::<u32>()));
         std::fs::create_dir_all(&folder).expect("a folder");
