@@ -160,17 +160,14 @@ impl Connections {
     }
 
     async fn run_on(&self, on: &On<'_>, ahead: &[Ahead<'_>], call: &Call<'_>) -> Result<Value, Unavailable> {
-        let script = call.script;
-        let call = invocation(call);
         let answer = if ahead.is_empty() {
-            self.ask(on, &call).await?
+            self.ask(on, &invocation(call)).await?
         } else {
             let mut pipeline = Pipeline::with_capacity(ahead.len() + 1);
             for set in ahead {
-                // NX: a value that is permanent by now (this is asked again, its answer was lost) must not get a TTL.
-                pipeline.cmd("SET").arg(set.key).arg(set.value).arg("NX").arg("PX").arg(millis(set.ttl));
+                pipeline.add_command(setting(set));
             }
-            pipeline.add_command(call.clone());
+            pipeline.add_command(invocation(call));
             let mut answers = self.ask_all(on, &pipeline).await?;
             let last = last_of(&mut answers)?;
             answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))).unwrap_or(last)
@@ -179,8 +176,8 @@ impl Connections {
             return ok(answer);
         }
         let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text());
-        pipeline.add_command(call);
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(call.script.text());
+        pipeline.add_command(invocation(call));
         ok(last_of(&mut self.ask_all(on, &pipeline).await?)?)
     }
 
@@ -322,8 +319,16 @@ fn client(target: &Target) -> Result<Client, Unavailable> {
     }
 }
 
+fn setting(set: &Ahead<'_>) -> Cmd {
+    let mut command = Cmd::with_capacity(6, set.key.len() + set.value.len() + FIXED_BYTES);
+    // NX: a value that is permanent by now (this is asked again, its answer was lost) must not get a TTL.
+    command.arg("SET").arg(set.key).arg(set.value).arg("NX").arg("PX").arg(millis(set.ttl));
+    command
+}
+
 fn invocation(of: &Call<'_>) -> Cmd {
-    let mut call = Cmd::new();
+    let bytes = of.keys.iter().map(|key| key.len()).chain(of.args.iter().map(|arg| arg.len())).sum::<usize>();
+    let mut call = Cmd::with_capacity(of.keys.len() + of.args.len() + 3, bytes + FIXED_BYTES);
     call.arg("EVALSHA").arg(of.script.sha()).arg(of.keys.len());
     of.keys.iter().for_each(|key| {
         call.arg(*key);
@@ -349,6 +354,8 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// More than the words take that each call of a kind has alike.
+const FIXED_BYTES: usize = 64;
 /// How long a script or command may take where nothing else is said.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// How long replicas may take; then the enqueue is asked again, and waits again.

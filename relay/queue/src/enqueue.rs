@@ -156,7 +156,7 @@ impl Partition {
     /// If it isn't in the queue, or nobody can tell.
     pub async fn enqueue(&self, message: NewMessage, patience: Duration) -> Result<Enqueued, EnqueueError> {
         let id = message.body.id().clone();
-        let mut call = Call::new(self, &id, &message)?;
+        let call = Call::new(self, &id, &message)?;
         let mut unclear = Unclear { partition: self, id: &id, is_unclear: false };
         let until = Instant::now() + patience.min(PATIENCE_MAX);
         let mut pause = RETRY_FIRST;
@@ -165,7 +165,7 @@ impl Partition {
             let was_unclear = unclear.is_unclear;
             // Until there is an answer nobody knows, also if this future is dropped.
             unclear.is_unclear = true;
-            let why = match call.send(left.min(ANSWER_LIMIT)).await {
+            let why = match call.send(&message, left.min(ANSWER_LIMIT)).await {
                 Ok(answer) => break answer,
                 Err(why) => why,
             };

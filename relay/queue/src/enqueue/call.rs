@@ -25,8 +25,8 @@ pub(super) struct Call<'a> {
     id: &'a QueueId,
     keys: Vec<String>,
     args: Vec<Vec<u8>>,
-    /// Chunks that go in the same round trip.
-    ahead: Vec<(String, Vec<u8>)>,
+    /// The keys of the chunks that go in the same round trip.
+    ahead: Vec<String>,
     message: Arc<Message>,
     addressees: Vec<Vec<Addressee>>,
     incarnation: Option<Incarnation>,
@@ -74,11 +74,12 @@ impl<'a> Call<'a> {
     }
 
     /// Asks once.
-    pub(super) async fn send(&mut self, limit: Duration) -> Result<Value, Unavailable> {
+    pub(super) async fn send(&self, new: &NewMessage, limit: Duration) -> Result<Value, Unavailable> {
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
-        let ahead = self.ahead.iter().map(|(key, value)| Ahead { key, value, ttl: CHUNK_TTL });
-        let ahead: Vec<Ahead<'_>> = ahead.collect();
+        let chunks = self.ahead.iter().zip(new.body.ahead());
+        let ahead: Vec<Ahead<'_>> =
+            chunks.map(|(key, (_, value))| Ahead { key, value, ttl: CHUNK_TTL }).collect();
         let replicas = match self.partition.durability() {
             Durability::Synced | Durability::Unchecked => 0,
             Durability::Replicated(replicas) => replicas,
@@ -144,8 +145,8 @@ fn addressees(new: &NewMessage) -> Result<Vec<Vec<Addressee>>, EnqueueError> {
         .collect()
 }
 
-fn ahead(partition: &Partition, id: &QueueId, new: &NewMessage) -> Vec<(String, Vec<u8>)> {
-    new.body.ahead().map(|(chunk, value)| (partition.keys().body(id, chunk), value.to_vec())).collect()
+fn ahead(partition: &Partition, id: &QueueId, new: &NewMessage) -> Vec<String> {
+    new.body.ahead().map(|(chunk, _)| partition.keys().body(id, chunk)).collect()
 }
 
 fn of_delivery(delivery: &NewDelivery, addressees: &[Addressee]) -> [Vec<u8>; 6] {
