@@ -8,6 +8,7 @@
 pub mod claims;
 pub mod outbound;
 pub mod ports;
+pub mod room;
 pub mod window;
 
 use std::{collections::BTreeMap, sync::Arc};

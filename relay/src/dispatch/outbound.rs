@@ -15,13 +15,13 @@ use std::{
 use postrider_mail::PartitionName;
 use postrider_queue::{Body, Claimed, Partition, incarnation::Clock, settle::Fact};
 use postrider_smtp::timer::Waits;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Dispatcher, Slot, WINDOW, Window,
     claims::{ClaimLoop, wall_clock},
     ports::{Desk, LiveHosts, LiveStore, tag},
+    room::Rooms,
 };
 use crate::{
     config::ConfigSource,
@@ -34,9 +34,6 @@ use crate::{
     site::Sites,
     tls::connect::Connectors,
 };
-
-/// Bodies in memory for attempts, in KiB; who finds no room reads its body back when there is some.
-const BODIES_KIB: u32 = 256 * 1_024;
 
 /// What the way out is built from.
 pub struct Parts {
@@ -125,7 +122,7 @@ pub fn build(parts: Parts) -> Outbound {
         config: parts.config.clone(),
         running: parts.running,
         metrics: parts.metrics,
-        bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
+        rooms: Rooms::default(),
         is_one_alone: is_one_alone.clone(),
     };
     let work = parts.work;
@@ -191,7 +188,7 @@ struct Starter {
     config: ConfigSource,
     running: Running,
     metrics: Metrics,
-    bodies: Arc<Semaphore>,
+    rooms: Rooms,
     is_one_alone: Arc<AtomicBool>,
 }
 
@@ -204,11 +201,11 @@ impl Starter {
             self.is_one_alone.store(true, Ordering::Release);
         }
         self.metrics.attempts_running.inc();
-        let size = claimed.delivery.message.received.size;
-        // Room for the body comes before the body.
-        let (body, _room) = match (body, Arc::clone(&self.bodies).try_acquire_many_owned(kib(size))) {
-            (body, Ok(room)) => (body, Some(room)),
-            (_, Err(_)) => (None, Arc::clone(&self.bodies).acquire_many_owned(kib(size)).await.ok()),
+        let (lane, size) = (&claimed.delivery.lane, claimed.delivery.message.received.size);
+        // Room for the body comes before the body. Who finds none reads the body back once there is some.
+        let (body, _place) = match self.rooms.enter_now(lane, size) {
+            Some(place) => (body, Some(place)),
+            None => (None, self.rooms.enter(lane, size).await),
         };
         let config = self.config.current();
         let ports = Ports {
@@ -224,9 +221,4 @@ impl Starter {
         }
         drop(slot);
     }
-}
-
-/// What a body takes of the room; one larger than all of it takes all.
-fn kib(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1_024)).unwrap_or(BODIES_KIB).clamp(1, BODIES_KIB)
 }
