@@ -1,7 +1,11 @@
 //! A client that says exactly what a test tells it, byte by byte.
 //! **Owns:** sending and reading replies. **Never:** the manners of a real client (that is [`crate::source`]).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{
@@ -12,7 +16,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// How long a reply may take.
@@ -46,12 +50,25 @@ impl Client {
         Ok(Self { stream: Box::new(stream), input: Vec::new() })
     }
 
+    /// Connects from an address of 127/8, as relays count sessions by client.
+    pub async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source.into(), 0))?;
+        let stream = tokio::time::timeout(Duration::from_secs(10), socket.connect(address)).await??;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: Box::new(stream), input: Vec::new() })
+    }
+
     /// Connects, reads the banner, says EHLO.
     pub async fn greeted(address: SocketAddr) -> Result<Self> {
-        let mut client = Self::connect(address).await?;
-        client.expect(220).await?;
-        client.say("EHLO client.example", 250).await?;
-        Ok(client)
+        Self::connect(address).await?.greet().await
+    }
+
+    /// Reads the banner, says EHLO.
+    pub async fn greet(mut self) -> Result<Self> {
+        self.expect(220).await?;
+        self.say("EHLO client.example", 250).await?;
+        Ok(self)
     }
 
     /// Sends bytes as they are.

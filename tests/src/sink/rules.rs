@@ -57,6 +57,10 @@ pub enum Act {
     Delay(Duration),
     /// Never answer.
     Hang,
+    /// Send this reply and never answer, or read, again.
+    ReplyAndHang(String),
+    /// Send these bytes again and again, until the client has gone.
+    Endless(Vec<u8>),
     /// Close the connection; at [`At::Dot`] the message isn't kept.
     Close,
     /// At [`At::Dot`]: keep the message, then close without a reply. RFC 1047's case.

@@ -286,6 +286,15 @@ impl Session {
                 self.flush().await?;
                 std::future::pending::<()>().await;
             }
+            Act::ReplyAndHang(line) => {
+                self.say(&line);
+                self.flush().await?;
+                std::future::pending::<()>().await;
+            }
+            Act::Endless(bytes) => loop {
+                self.output.extend_from_slice(&bytes);
+                self.flush().await?;
+            },
             Act::Close | Act::KeepAndClose => bail!("closing"),
             Act::ReplyAndClose(line) => {
                 self.say(&line);
