@@ -32,7 +32,7 @@ use crate::{
     clock,
     config::{self, ConfigSource, Origin},
     control::{self, act::Control},
-    dns::{Dns, DnsSettings},
+    dispatch::Dispatcher,
     heartbeat::Heartbeat,
     intake::Intake,
     listener::{self, Listeners},
@@ -62,6 +62,20 @@ pub struct Settings {
     pub state: Option<PathBuf>,
 }
 
+/// What everything in a relay is built from.
+struct Relay {
+    settings: Settings,
+    config: ConfigSource,
+    shards: Shards,
+    heartbeat: Heartbeat,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    /// Tasks that have mail in hand: they end within the grace.
+    work: TaskTracker,
+    /// Tasks that serve the work, and outlive it.
+    background: TaskTracker,
+}
+
 /// Runs a relay until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -69,58 +83,117 @@ pub struct Settings {
 pub async fn run(origin: Origin, settings: Settings) -> Result<()> {
     let stamp = origin.stamp();
     let config = Arc::new(origin.load()?);
-    let drain = config.drain;
     let (swap, source) = ConfigSource::new(config.clone());
     let metrics = Metrics::new().context("metrics")?;
-    let shutdown = Shutdown::default();
-    let (work, background) = (TaskTracker::new(), TaskTracker::new());
-
     let shards = open_queue(&config, &settings)?;
     // A shard that doesn't answer is no reason not to start: /readyz tells.
     let _ = tokio::time::timeout(FIRST_LOOK, shards.look()).await;
     let heartbeat = Heartbeat::start(shards.partitions(), &metrics).context("the heartbeat's thread")?;
-
-    let dns = dns(&settings, &metrics)?;
-    let parts = outbound::Parts { shards: &shards, heartbeat: &heartbeat, dns, mx_port: settings.mx_port };
-    let dispatcher = outbound::start(parts, &source, &metrics, &shutdown, &work, &background)?;
-    let inbound = Arc::new(Inbound {
-        config: source.clone(),
-        intake: Intake::new(
-            shards.clone(),
-            dispatcher.clone(),
-            BodyBudget::of_memory(budget::memory_bytes()),
-            metrics.clone(),
-        ),
-        authenticator: Authenticator::default(),
-        sessions: Sessions::default(),
-        sessions_max: listener::sessions_max(),
-        metrics: metrics.clone(),
-        shutdown: shutdown.clone(),
-        waits: Waits::default(),
-    });
-    let listeners = Listeners::bind(inbound, settings.listen.clone())?;
-    work.spawn(listeners.run(work.clone()));
-
-    serve_people(&settings, &source, &shards, &heartbeat, &metrics, &dispatcher, &shutdown, &background)
-        .await?;
-    serve_queue(&shards, &settings, &shutdown, &background);
-    background.spawn(config::follow(origin, stamp, swap, shutdown.stop_serving.clone()));
+    let relay = Relay {
+        settings,
+        config: source,
+        shards,
+        heartbeat,
+        metrics,
+        shutdown: Shutdown::default(),
+        work: TaskTracker::new(),
+        background: TaskTracker::new(),
+    };
+    let dispatcher = outbound::start(&relay)?;
+    relay.serve_people(&dispatcher).await?;
+    relay.serve_queue();
+    relay.take_mail(dispatcher)?;
+    let follow = config::follow(origin, stamp, swap, relay.shutdown.stop_serving.clone());
+    relay.background.spawn(follow);
     tracing::info!(relay = %config.fleet, config_hash = %config.hash(), "the relay runs");
 
-    let early = tokio::select! {
+    let is_early = tokio::select! {
         signal = shutdown::requested() => { signal.context("signals")?; false }
-        () = heartbeat.ended() => true,
+        () = relay.heartbeat.ended() => true,
     };
-    if !early {
-        tokio::time::sleep(drain.delay).await;
-    }
-    shutdown.run(&work, drain.timeout).await;
-    heartbeat.stop().await;
-    background.close();
-    let _ = tokio::time::timeout(Duration::from_secs(5), background.wait()).await;
-    anyhow::ensure!(!early, "the heartbeat has ended; a relay without one has no right to send");
+    relay.stop(is_early).await;
+    anyhow::ensure!(!is_early, "the heartbeat has ended; a relay without one has no right to send");
     tracing::info!("the relay has stopped");
     Ok(())
+}
+
+impl Relay {
+    /// The listeners.
+    fn take_mail(&self, dispatcher: Dispatcher) -> Result<()> {
+        let budget = BodyBudget::of_memory(budget::memory_bytes());
+        let inbound = Arc::new(Inbound {
+            config: self.config.clone(),
+            intake: Intake::new(self.shards.clone(), dispatcher, budget, self.metrics.clone()),
+            authenticator: Authenticator::default(),
+            sessions: Sessions::default(),
+            sessions_max: listener::sessions_max(),
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+            waits: Waits::default(),
+        });
+        let listeners = Listeners::bind(inbound, self.settings.listen.clone())?;
+        self.work.spawn(listeners.run(self.work.clone()));
+        Ok(())
+    }
+
+    /// The ports for people and machines that look, and for people who act.
+    async fn serve_people(&self, dispatcher: &Dispatcher) -> Result<()> {
+        let Settings { admin, ctl, .. } = &self.settings;
+        let port = TcpListener::bind(admin)
+            .await
+            .with_context(|| format!("--admin: found {admin} taken; expected a free address and port"))?;
+        tracing::info!(address = %port.local_addr()?, "the admin port is open");
+        let facts = facts::Facts::new(self.shards.clone(), self.heartbeat.pulse(), self.metrics.clone());
+        let stopped = || self.shutdown.stop_serving.clone().cancelled_owned();
+        let served = admin::serve(port, facts, self.metrics.clone(), self.config.clone(), stopped());
+        self.background.spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the admin port has failed");
+            }
+        });
+        let socket = control::bind(ctl).with_context(|| {
+            format!("--ctl: found {} can't be bound; expected a path that may be written", ctl.display())
+        })?;
+        let control = Control { queue: self.shards.clone(), dispatcher: dispatcher.clone() };
+        self.background.spawn(control::serve(socket, control, stopped()));
+        Ok(())
+    }
+
+    /// What keeps the queue in order while the relay runs.
+    fn serve_queue(&self) {
+        for partition in self.shards.partitions() {
+            self.serve(async move { partition.run_aborts().await });
+        }
+        let shards = self.shards.clone();
+        self.serve(async move { shards.run().await });
+        if let Some(path) = self.settings.state_file() {
+            let shards = self.shards.clone();
+            self.serve(async move { remembered::keep(&path, &shards).await });
+        }
+    }
+
+    /// Runs it until nothing is left that needs it.
+    fn serve(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.shutdown.stop_serving.clone();
+        self.background.spawn(stopped.run_until_cancelled_owned(task));
+    }
+
+    async fn stop(self, is_early: bool) {
+        let drain = self.config.current().drain;
+        if !is_early {
+            tokio::time::sleep(drain.delay).await;
+        }
+        self.shutdown.run(&self.work, drain.timeout).await;
+        self.heartbeat.stop().await;
+        self.background.close();
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.background.wait()).await;
+    }
+}
+
+impl Settings {
+    fn state_file(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|folder| folder.join("shards.json"))
+    }
 }
 
 fn open_queue(config: &Config, settings: &Settings) -> Result<Shards> {
@@ -143,67 +216,8 @@ fn open_queue(config: &Config, settings: &Settings) -> Result<Shards> {
             Wanted::Unchecked => Durability::Unchecked,
         },
         topology: Topology::Standalone,
-        remembered: state_file(settings).map(|path| remembered::load(&path)).unwrap_or_default(),
+        remembered: settings.state_file().map(|path| remembered::load(&path)).unwrap_or_default(),
         clock: clock::boot_clock(),
     };
     Shards::new(shards).context("queue")
-}
-
-fn dns(settings: &Settings, metrics: &Metrics) -> Result<Dns> {
-    let which =
-        if settings.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(settings.dns.clone()) };
-    Ok(Dns::counting(which, Some(metrics.dns_lookups.clone()))?)
-}
-
-fn state_file(settings: &Settings) -> Option<PathBuf> {
-    settings.state.as_ref().map(|folder| folder.join("shards.json"))
-}
-
-/// What keeps the queue in order while the relay runs.
-fn serve_queue(shards: &Shards, settings: &Settings, shutdown: &Shutdown, background: &TaskTracker) {
-    let until = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-        let stopped = shutdown.stop_serving.clone();
-        background.spawn(async move { stopped.run_until_cancelled(future).await });
-    };
-    for partition in shards.partitions() {
-        until(Box::pin(async move { partition.run_aborts().await }));
-    }
-    let looked = shards.clone();
-    until(Box::pin(async move { looked.run().await }));
-    if let Some(path) = state_file(settings) {
-        let shards = shards.clone();
-        until(Box::pin(async move { remembered::keep(&path, &shards).await }));
-    }
-}
-
-/// The ports for people and machines that look, and for people who act.
-#[expect(clippy::too_many_arguments, reason = "a list of what is built, read once")]
-async fn serve_people(
-    settings: &Settings,
-    source: &ConfigSource,
-    shards: &Shards,
-    heartbeat: &Heartbeat,
-    metrics: &Metrics,
-    dispatcher: &crate::dispatch::Dispatcher,
-    shutdown: &Shutdown,
-    background: &TaskTracker,
-) -> Result<()> {
-    let port = TcpListener::bind(settings.admin).await.with_context(|| {
-        format!("--admin: found {} taken; expected a free address and port", settings.admin)
-    })?;
-    tracing::info!(address = %port.local_addr()?, "the admin port is open");
-    let facts = facts::Facts::new(shards.clone(), heartbeat.pulse(), metrics.clone());
-    let stopped = shutdown.stop_serving.clone();
-    let admin = admin::serve(port, facts, metrics.clone(), source.clone(), stopped.cancelled_owned());
-    background.spawn(async move {
-        if let Err(error) = admin.await {
-            tracing::error!(%error, "the admin port has failed");
-        }
-    });
-    let socket = control::bind(&settings.ctl).with_context(|| {
-        format!("--ctl: found {} can't be bound; expected a path that may be written", settings.ctl.display())
-    })?;
-    let control = Control { queue: shards.clone(), dispatcher: dispatcher.clone() };
-    background.spawn(control::serve(socket, control, shutdown.stop_serving.clone().cancelled_owned()));
-    Ok(())
 }

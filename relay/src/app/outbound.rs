@@ -4,72 +4,53 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use postrider_queue::shards::Shards;
 use postrider_smtp::timer::Waits;
-use tokio_util::task::TaskTracker;
 
+use super::Relay;
 use crate::{
     clock,
-    config::ConfigSource,
     dispatch::{
         Dispatcher,
         outbound::{self, Outbound},
     },
-    dns::Dns,
-    heartbeat::Heartbeat,
-    metrics::Metrics,
-    shutdown::Shutdown,
+    dns::{Dns, DnsSettings},
     tls::connect::Connectors,
 };
-
-/// What the way out needs of the rest.
-pub(super) struct Parts<'a> {
-    /// The queue.
-    pub(super) shards: &'a Shards,
-    /// This process's standing in it.
-    pub(super) heartbeat: &'a Heartbeat,
-    /// The DNS.
-    pub(super) dns: Dns,
-    /// The port of hosts that MX records name.
-    pub(super) mx_port: u16,
-}
 
 /// Starts all of it.
 ///
 /// # Errors
-/// TLS can't be set up.
-pub(super) fn start(
-    parts: Parts<'_>,
-    config: &ConfigSource,
-    metrics: &Metrics,
-    shutdown: &Shutdown,
-    work: &TaskTracker,
-    background: &TaskTracker,
-) -> Result<Dispatcher> {
+/// No nameserver is known, or TLS can't be set up.
+pub(super) fn start(relay: &Relay) -> Result<Dispatcher> {
     let Outbound { dispatcher, facts, taking, serving, .. } = outbound::build(outbound::Parts {
-        partitions: parts.shards.partitions(),
-        config: config.clone(),
-        dns: parts.dns,
-        mx_port: parts.mx_port,
+        partitions: relay.shards.partitions(),
+        config: relay.config.clone(),
+        dns: dns(relay)?,
+        mx_port: relay.settings.mx_port,
         own_addresses: own_addresses(),
         connectors: Connectors::new(&[]).context("TLS towards far sides")?,
         waits: Waits::default(),
         clock: clock::boot_clock(),
-        metrics: metrics.clone(),
-        running: parts.heartbeat.running(),
-        work: work.clone(),
-        shutdown: shutdown.clone(),
+        metrics: relay.metrics.clone(),
+        running: relay.heartbeat.running(),
+        work: relay.work.clone(),
+        shutdown: relay.shutdown.clone(),
     });
     for task in taking {
-        work.spawn(task);
+        relay.work.spawn(task);
     }
     for task in serving {
-        background.spawn(task);
+        relay.background.spawn(task);
     }
-    let stopped = shutdown.stop_serving.clone();
-    background.spawn(stopped.clone().run_until_cancelled_owned(parts.heartbeat.follow(facts)));
-    background.spawn(stopped.run_until_cancelled_owned(parts.heartbeat.pulse().run()));
+    relay.serve(relay.heartbeat.follow(facts));
+    relay.serve(relay.heartbeat.pulse().run());
     Ok(dispatcher)
+}
+
+fn dns(relay: &Relay) -> Result<Dns> {
+    let told = &relay.settings.dns;
+    let which = if told.is_empty() { DnsSettings::system()? } else { DnsSettings::new(told.clone()) };
+    Ok(Dns::counting(which, Some(relay.metrics.dns_lookups.clone()))?)
 }
 
 /// The addresses of this machine, or pod: mail to one of them would come back. What is only known by itself (loopback) is kept from

@@ -98,7 +98,8 @@ impl QueueMetrics {
 
     fn count_round_trips(&self, partitions: &[Partition]) {
         let mut all: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for (purpose, count) in partitions.iter().flat_map(|partition| partition.connections().round_trips()) {
+        for (purpose, count) in partitions.iter().flat_map(|partition| partition.connections().round_trips())
+        {
             *all.entry(purpose.as_str()).or_default() += count;
         }
         for (purpose, count) in all {
