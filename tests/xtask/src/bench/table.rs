@@ -237,7 +237,11 @@ fn spread(figures: &[f64]) -> String {
 fn ratio(ours: &[f64], theirs: &[f64]) -> String {
     let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
     ratios.sort_by(f64::total_cmp);
-    if ratios.is_empty() { String::new() } else { format!("{:.2}", median(&ratios)) }
+    match median(&ratios) {
+        _ if ratios.is_empty() => String::new(),
+        small if small < 0.1 => format!("{small:.3}"),
+        large => format!("{large:.2}"),
+    }
 }
 
 fn median(sorted: &[f64]) -> f64 {

@@ -90,9 +90,10 @@ pub(crate) fn peak_kib(pid: i32) -> Result<u64> {
     line.trim().trim_end_matches(" kB").parse().context("VmHWM is a number")
 }
 
-/// How often a process called `write` and its like.
+/// How often a process's main thread called `write` and its like. (Of the whole process it would hold those of ended children too:
+/// of Redis, when it has rewritten its file.)
 pub(crate) fn writes(pid: i32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/io"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("syscw:")).context("io has syscw")?;
     line.trim().parse().context("syscw is a number")
 }
