@@ -107,7 +107,7 @@ async fn killed_relay(stage: &mut Stage) -> Result<()> {
     let load =
         Load { per_connection: 5, ..Load::new(stage.relay(0)?.smtp(), 8, IN_FLIGHT, "fritz@slow.example") };
     let accepted =
-        told("relay a accepts 40 messages for slow.example, which takes 2 s for each dot", async {
+        told("relay a accepts 40 messages for slow.example, which takes 1 s for each dot", async {
             Source::start(load).finish().await
         })
         .await?;

@@ -140,7 +140,7 @@ async fn far_sides(world: &mut World) -> Result<Sinks> {
     let unknown = "550 5.1.1 no such user here";
     behave(sinks.two, Rule::reply(At::Rcpt, unknown).recipient("nobody@two.example"));
     behave(sinks.busy, Rule::reply(At::Rcpt, "451 4.3.2 busy, come back later").times(2));
-    behave(sinks.slow, Rule::new(At::Dot, Act::Delay(Duration::from_secs(2))));
+    behave(sinks.slow, Rule::new(At::Dot, Act::Delay(Duration::from_secs(1))));
     Ok(sinks)
 }
 
