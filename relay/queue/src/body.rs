@@ -3,6 +3,8 @@
 //! Chunks are written while DATA arrives, with a TTL; enqueue makes them permanent. A body of one chunk waits here and goes in
 //! the same round trip as its enqueue.
 
+pub(crate) mod leftovers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +28,7 @@ pub struct Body {
     chunks: Vec<Bytes>,
 }
 
-/// A body on its way into a partition. Dropped unfinished, what was written goes away by itself.
+/// A body on its way into a partition. Dropped unfinished, what was written is removed, or goes away by itself.
 #[derive(Debug)]
 pub struct BodyWriter {
     partition: Partition,
@@ -128,9 +130,10 @@ impl BodyWriter {
     }
 
     /// Ends the body. What is left of it goes with the enqueue.
-    pub fn finish(self) -> StoredBody {
+    pub fn finish(mut self) -> StoredBody {
         let ahead = if self.buffer.is_empty() { Vec::new() } else { vec![encode(&[&self.buffer])] };
-        StoredBody { id: self.id, written: self.chunks, ahead }
+        // No longer this writer's to remove.
+        StoredBody { id: self.id.clone(), written: std::mem::take(&mut self.chunks), ahead }
     }
 
     async fn flush(&mut self) -> Result<(), BodyError> {
@@ -160,6 +163,14 @@ impl BodyWriter {
         match answers.into_iter().zip(0..).find(|(answer, _)| *answer != Value::Int(1)) {
             Some((_, chunk)) => Err(BodyError::Missing { id: self.id.clone(), chunk }),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        if self.chunks > 0 {
+            self.partition.leftovers().add(self.id.clone(), self.chunks);
         }
     }
 }

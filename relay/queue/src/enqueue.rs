@@ -185,8 +185,13 @@ impl Partition {
         enqueued
     }
 
-    /// Confirms pending aborts, for as long as the process lives. The shell's app.rs runs it.
+    /// Confirms pending aborts and removes bodies that came to nothing, for as long as the process lives. The shell's app.rs
+    /// runs it.
     pub async fn run_aborts(&self) {
+        tokio::join!(self.confirm_aborts(), self.remove_leftovers());
+    }
+
+    async fn confirm_aborts(&self) {
         let mut pause = RETRY_FIRST;
         loop {
             let Some(id) = self.aborts().first() else {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use postrider_mail::PartitionName;
 
 use crate::{
+    body::leftovers::Leftovers,
     connection::{Connections, OnConnect, Target},
     enqueue::Aborts,
     error::Unavailable,
@@ -57,6 +58,7 @@ struct Inner {
     /// Of the last claim. Before the first one any suspension counts.
     config: Mutex<ConfigTag>,
     aborts: Aborts,
+    leftovers: Leftovers,
 }
 
 impl Partition {
@@ -74,6 +76,7 @@ impl Partition {
             durability: options.durability,
             config: Mutex::new(ConfigTag::new("")),
             aborts: Aborts::default(),
+            leftovers: Leftovers::default(),
         })))
     }
 
@@ -99,6 +102,11 @@ impl Partition {
 
     pub(crate) fn aborts(&self) -> &Aborts {
         &self.0.aborts
+    }
+
+    /// Chunks of bodies that came to nothing.
+    pub(crate) fn leftovers(&self) -> &Leftovers {
+        &self.0.leftovers
     }
 
     pub(crate) fn config(&self) -> ConfigTag {
