@@ -4,9 +4,12 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use postrider_tests::client::{Client, Reply};
+use postrider_tests::{
+    client::{Client, Reply},
+    eventually,
+};
 
-use crate::trial::Trial;
+use crate::{SOON, trial::Trial};
 
 const LIMIT_BYTES: usize = 1 << 20;
 const LIMITS: &str = "{messageSize: 1Mi}";
@@ -167,5 +170,45 @@ async fn clients_that_vanish_in_the_middle_leave_nothing() -> Result<()> {
     let mut client = trial.client().await?;
     trial.goes_on(&mut client, "after").await?;
     ensure!(trial.world.ledger.to("b@far.example").is_empty());
+    trial.unharmed().await
+}
+
+/// What they left would keep new mail out: a queue that is full says 452.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_come_to_nothing_don_t_fill_the_queue() -> Result<()> {
+    const MEBIBYTE: u64 = 1 << 20;
+    let trial = Trial::start().await?;
+    // Nothing that could be packed.
+    let noise: Vec<u8> = (0..MEBIBYTE)
+        .map(|at| {
+            if at % 900 == 899 {
+                b'\n'
+            } else if at % 900 == 898 {
+                b'\r'
+            } else {
+                rand::random_range(128..=255)
+            }
+        })
+        .collect();
+    let used = async || trial.world.redis[0].figure("used_memory").await.ok();
+    let before = used().await.context("used_memory")?;
+    for number in 0..15 {
+        let mut client = trial.client().await?;
+        envelope(&mut client).await?;
+        client.say("DATA", 354).await?;
+        for _ in 0..20 + number % 8 {
+            client.send(&noise).await?;
+        }
+        // Some are too large in the end, the others vanish.
+        if number % 8 == 7 {
+            client.say("\r\n.", 552).await?;
+        }
+    }
+    let is_gone = async || used().await.filter(|used| *used < before + 30 * MEBIBYTE);
+    eventually("the queue to be as it was", SOON, is_gone)
+        .await
+        .with_context(|| format!("before: {before}"))?;
+    let mut client = trial.client().await?;
+    trial.goes_on(&mut client, "after").await?;
     trial.unharmed().await
 }
