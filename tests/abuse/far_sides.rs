@@ -122,9 +122,7 @@ async fn greetings_of_5yz_keep_the_mail_until_they_end() -> Result<()> {
     let greetings = ["554 5.7.1 no", "500 what", "550 5.7.1 listed", "521 5.3.2 no mail here"];
     let rules = |greeting: &&str| Rule::reply(At::Banner, greeting).times(1);
     let trial = against(vec![("no.example".to_owned(), greetings.iter().map(rules).collect())]).await?;
-    let mut ids = Vec::new();
     for number in 0..5 {
-        ids.push(format!("{number}"));
         let to = format!("b{number}@no.example");
         trial.world.send(0, "a@sender.example", &[&to], &format!("{number}")).await?;
     }
