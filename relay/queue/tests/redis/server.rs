@@ -2,7 +2,6 @@
 //! **Owns:** its process. **Never:** another's.
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
