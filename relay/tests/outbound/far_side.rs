@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -31,6 +32,8 @@ pub enum Act {
     Close,
     /// Says nothing for ever.
     Hang,
+    /// What any server would, after a while.
+    Late(Duration),
 }
 
 /// A message that a far side took.
@@ -39,6 +42,8 @@ pub struct Got {
     pub from: String,
     pub to: Vec<String>,
     pub body: String,
+    /// The connection that it came by, from 1 on.
+    pub connection: usize,
 }
 
 /// What one far side saw.
@@ -49,6 +54,8 @@ pub struct Seen {
     pub messages: Vec<Got>,
     /// Bodies whose dot never came.
     pub cut: usize,
+    /// Connections that are over.
+    pub over: Vec<usize>,
 }
 
 pub struct FarSide {
@@ -83,6 +90,7 @@ impl FarSide {
                     tokio::spawn(async move {
                         let mut session = Session { stream: BufReader::new(stream), seen, script, number };
                         let _ = session.run().await;
+                        session.seen.lock().unwrap().over.push(number);
                     });
                 }
             }
@@ -177,11 +185,12 @@ impl Session {
             body.push_str(line.strip_prefix('.').unwrap_or(&line));
             body.push_str("\r\n");
         }
-        let got = Got { from: from.to_owned(), to: std::mem::take(to), body };
+        let connection = self.number;
+        let got = Got { from: from.to_owned(), to: std::mem::take(to), body, connection };
         let counts = !got.to.is_empty();
         let act = (self.script)(&Step::Dot, self.number);
         // Whoever closes here may have taken it.
-        let takes = matches!(&act, Act::Usual | Act::Close | Act::Hang)
+        let takes = matches!(&act, Act::Usual | Act::Late(_) | Act::Close | Act::Hang)
             || matches!(&act, Act::Say(text) | Act::Bye(text) if text.starts_with('2'));
         if takes && counts {
             self.seen.lock().unwrap().messages.push(got);
@@ -197,6 +206,10 @@ impl Session {
     async fn does(&mut self, act: Act, usual: &str) -> Result<String, Over> {
         let (text, closes) = match act {
             Act::Usual => (usual.to_owned(), false),
+            Act::Late(pause) => {
+                tokio::time::sleep(pause).await;
+                (usual.to_owned(), false)
+            }
             Act::Say(text) => (text, false),
             Act::Bye(text) => (text, true),
             Act::Close => return Err(Over),
