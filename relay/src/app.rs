@@ -100,9 +100,10 @@ pub async fn run(origin: Origin, settings: Settings) -> Result<()> {
         background: TaskTracker::new(),
     };
     let dispatcher = outbound::start(&relay)?;
-    relay.serve_people(&dispatcher).await?;
     relay.serve_queue();
-    relay.take_mail(dispatcher)?;
+    relay.take_mail(dispatcher.clone())?;
+    // Last: who is told of a ready relay may connect.
+    relay.serve_people(&dispatcher).await?;
     let follow = config::follow(origin, stamp, swap, relay.shutdown.stop_serving.clone());
     relay.background.spawn(follow);
     tracing::info!(relay = %config.fleet, config_hash = %config.hash(), "the relay runs");
