@@ -54,12 +54,25 @@ async fn a_full_queue_answers_452_and_drains() {
     println!("queue full: {accepted} accepted, then {:?}; all delivered, then accepted again", refused.text);
 }
 
+/// The last reply to one message: refused, it may be at any step.
 async fn send(world: &World, number: usize) -> Reply {
-    let mut client = Client::greeted(world.relays[0].smtp()).await.unwrap();
     let mut text = source::message(&format!("full-{number}"), "a@sender.example", "b@far.example", 0);
     // Nothing that could be compressed.
     while text.len() < BYTES {
         text.push_str(&format!("{:032x}\r\n", rand::random::<u128>()));
     }
-    client.message("a@sender.example", &["b@far.example"], text.trim_end()).await.unwrap()
+    let mut client = Client::greeted(world.relays[0].smtp()).await.unwrap();
+    let steps =
+        ["MAIL FROM:<a@sender.example>\r\n", "RCPT TO:<b@far.example>\r\n", "DATA\r\n", &(text + ".\r\n")];
+    let mut last = None;
+    for step in steps {
+        client.send(step.as_bytes()).await.unwrap();
+        let reply = client.reply().await.unwrap();
+        let is_refused = reply.code >= 400;
+        last = Some(reply);
+        if is_refused {
+            break;
+        }
+    }
+    last.expect("there are steps")
 }
