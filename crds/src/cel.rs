@@ -14,6 +14,9 @@ pub const MANAGED_OR_EXTERNAL: &str = "has(self.managed) != has(self.external)";
 pub const QUEUE_STAYS: &str = "has(self.managed) == has(oldSelf.managed)";
 /// Only replicas are counted.
 pub const REPLICATED_TO: &str = "has(self.replicatedTo) == (self.durability == 'Replicated')";
+/// A failover would lose what only the old primary's disk has.
+pub const SYNCED_STANDALONE: &str =
+    "!has(self.external) || self.external.mode == 'Standalone' || self.durability != 'Synced'";
 /// A selector where it is asked for.
 pub const SELECTOR: &str = "(self.from == 'Selector') == has(self.selector)";
 /// Networks are networks.
@@ -45,3 +48,22 @@ pub const RETRY_BOUNDS: &str = "(!has(self.initial) || duration(self.initial) >=
 pub const DRAIN_BOUNDS: &str = "duration(self.delay) <= duration('5m') && duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration('10m')";
 /// A message's size has bounds.
 pub const MESSAGE_SIZE: &str = "quantity(string(self.messageSize)).compareTo(quantity('64Ki')) >= 0 && quantity(string(self.messageSize)).compareTo(quantity('1Gi')) <= 0";
+/// Networks, workloads or both.
+pub const SOME_CLIENTS: &str = "has(self.cidrs) || has(self.namespaces) || has(self.pods)";
+/// One way to say how many.
+pub const REPLICAS_OR_AUTOSCALING: &str = "!(has(self.replicas) && has(self.autoscaling))";
+/// Fewest before most.
+pub const REPLICAS_ORDER: &str = "self.minReplicas <= self.maxReplicas";
+/// Traffic from outside.
+pub const LOCAL_TRAFFIC: &str = "!has(self.externalTrafficPolicy) || self.type != 'ClusterIP'";
+/// What a load balancer reads.
+pub const LOAD_BALANCER: &str = "self.type == 'LoadBalancer' || (!has(self.loadBalancerClass) && (!has(self.loadBalancerSourceRanges) || size(self.loadBalancerSourceRanges) == 0))";
+/// A volume has a size.
+pub const STORAGE: &str = "quantity(string(self.storage)).compareTo(quantity('1Gi')) >= 0";
+/// A queue has room.
+pub const MEMORY: &str = "quantity(string(self.memory)).compareTo(quantity('64Mi')) >= 0 && quantity(string(self.memory)).compareTo(quantity('256Gi')) <= 0";
+/// What a volume was made with stays.
+pub const STORAGE_STAYS: &str = "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName) && quantity(string(self.storage)).compareTo(quantity(string(oldSelf.storage))) == 0";
+/// Services, labels and pods are named after it.
+pub const SHORT_NAME: &str =
+    "self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')";

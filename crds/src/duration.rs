@@ -10,6 +10,8 @@ use crate::text;
 
 /// Four numbers of five digits with their units.
 const MAX_BYTES: usize = 28;
+/// 99999h59m59s999ms: GEP-2257 can't write more down.
+const MAX_MILLIS: u64 = 100_000 * 3_600_000 - 1;
 
 /// A duration, at most 99,999 h; whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,7 +72,7 @@ fn parse(text: &str) -> Option<std::time::Duration> {
         rest = behind.strip_prefix(unit)?;
         parts += 1;
     }
-    (1..=4).contains(&parts).then(|| std::time::Duration::from_millis(sum))
+    (1..=4).contains(&parts).then(|| std::time::Duration::from_millis(sum.min(MAX_MILLIS)))
 }
 
 impl std::fmt::Display for Duration {
@@ -132,6 +134,13 @@ mod tests {
         for text in ["", "0", "5", "1d", "1.5h", "-1s", "100000s", "1h1m1s1ms1s", "m", "1 s", "1µs"] {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_adds_up_to_more_than_can_be_printed_is_the_most_that_can() {
+        let most: Duration = "99999h99999h".parse().expect("each part is one");
+        assert_eq!(most.to_string(), "99999h59m59s999ms");
+        assert_eq!(most.to_string().parse(), Ok(most));
     }
 
     #[test]

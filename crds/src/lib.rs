@@ -9,18 +9,22 @@
 #![allow(clippy::duplicated_attributes)]
 
 pub mod cel;
+pub mod dkim;
 pub mod duration;
 pub mod listener;
 pub mod mail_relay;
 pub mod policy;
 pub mod quantity;
 pub mod queue;
+mod references;
 pub mod rendered;
 pub mod route;
 pub mod routing_rule;
 pub mod status;
 pub mod text;
+pub mod workload;
 
+pub use dkim::{DkimDomain, DkimKey};
 pub use duration::{Duration, InvalidDuration};
 pub use listener::{
     AllowedClients, BareLineEnds, Listener, ListenerAuth, ListenerLimits, ListenerTls, Protocol,
@@ -32,12 +36,15 @@ pub use mail_relay::{
 };
 pub use policy::{Class, Limits, Policy, Retry, Tls, TlsMode};
 pub use quantity::{InvalidQuantity, Quantity};
-pub use queue::{Durability, ExternalQueue, ExternalShard, ManagedQueue, Queue};
+pub use queue::{Durability, ExternalQueue, ExternalShard, ManagedQueue, Queue, QueueMode};
 pub use rendered::rendered;
 pub use route::{Defer, Hold, Redirect, Reject, Route, RouteType, Smarthost, SmarthostAuth, SmarthostHost};
 pub use routing_rule::{Clients, Match, ParentRef, RoutingRule, RoutingRuleSpec};
-pub use status::{ListenerStatus, MailRelayStatus, ParentStatus, QueueStatus, RoutingRuleStatus};
+pub use status::{
+    ListenerStatus, MailRelayStatus, ParentStatus, QueueStatus, RoutingRuleStatus, ShardStatus,
+};
 pub use text::{SecretKeyRef, SecretRef};
+pub use workload::{Autoscaling, Pod, Service, ServiceType, TrafficPolicy};
 
 /// The API group of both kinds.
 pub const GROUP: &str = "postrider.dev";

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{cel, quantity::Quantity, text, text::SecretRef};
+use crate::{cel, mail_relay::LabelSelector, quantity::Quantity, text, text::SecretRef};
 
 /// A port that takes mail. Nobody may relay through it unless `allowedClients` or `auth` says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -28,7 +28,7 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_clients: Option<AllowedClients>,
     /// The sender domains that are taken (`example.com`, `*.example.com`); any, if absent. Mail with the null sender is always
-    /// taken.
+    /// taken. A From that `dkim` has keys for is taken only if it is of these, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253), regex(pattern = text::DOMAIN_PATTERN)))]
     pub sender_domains: Option<Vec<String>>,
@@ -63,14 +63,30 @@ pub enum Protocol {
     Smtps,
 }
 
-/// Who may relay without AUTH.
+/// Who may relay without AUTH: whoever is in one of the networks, or one of the pods.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(cel::SOME_CLIENTS).message("set cidrs, namespaces or pods"))]
 pub struct AllowedClients {
     /// Networks such as `10.0.0.0/8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 3, max = 43), regex(pattern = text::CIDR)))]
     #[x_kube(validation = Rule::new(cel::CIDRS).message("each must be a network such as 10.0.0.0/8"))]
-    pub cidrs: Vec<String>,
+    pub cidrs: Option<Vec<String>>,
+    /// Pods in the namespaces with these labels; in the MailRelay's own, if only `pods` is set. Where pods are named, whoever
+    /// is none of the clients gets a 450, not a 550: a pod that just started is known a moment later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<LabelSelector>,
+    /// Pods with these labels; all of the namespaces, if only `namespaces` is set. Pods in the network of their node don't count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<LabelSelector>,
+}
+
+impl AllowedClients {
+    /// Whether pods are named by their namespaces or labels, not only networks.
+    pub const fn names_pods(&self) -> bool {
+        self.namespaces.is_some() || self.pods.is_some()
+    }
 }
 
 /// TLS of a listener.

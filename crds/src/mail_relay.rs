@@ -8,8 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cel, duration::Duration, listener::Listener, policy::Policy, queue::Queue, route::Route,
-    status::MailRelayStatus, text,
+    cel,
+    dkim::DkimDomain,
+    duration::Duration,
+    listener::Listener,
+    policy::Policy,
+    queue::Queue,
+    route::Route,
+    status::MailRelayStatus,
+    text,
+    workload::{Autoscaling, Pod, Service},
 };
 
 /// A fleet of relays: it accepts mail on its listeners, keeps it in its queue, and delivers it as RoutingRules say.
@@ -25,6 +33,7 @@ use crate::{
     category = "mail",
     status = "MailRelayStatus",
     derive = "PartialEq",
+    validation = Rule::new(cel::SHORT_NAME).message("metadata.name must be a DNS label of 52 characters at most: Services and labels are named after it"),
     doc = "A fleet of relays: it accepts mail on its listeners, keeps it in its queue, and delivers it as RoutingRules say.",
     scale(
         spec_replicas_path = ".spec.replicas",
@@ -49,14 +58,18 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(cel::REPLICAS_OR_AUTOSCALING).message("set replicas or autoscaling, not both"))]
 pub struct MailRelaySpec {
     /// The name in greeting, EHLO, Received lines and the sender of bounces. It should be what the egress address resolves to.
     #[schemars(length(min = 1, max = 253), regex(pattern = text::HOST_NAME))]
     pub hostname: String,
-    /// How many pods.
+    /// How many pods; 2, if absent, unless autoscaling says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
+    /// As many pods as their CPU asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// Where mail comes in.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(
@@ -77,6 +90,11 @@ pub struct MailRelaySpec {
     /// How mail is treated where no rule says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Policy>,
+    /// Whose mail is signed (DKIM), and by which keys. Nobody's, if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["domain".into()]))]
+    pub dkim: Vec<DkimDomain>,
     /// Addresses that mail may be sent to although they are private, loopback or link-local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_destinations: Option<AllowedDestinations>,
@@ -91,6 +109,12 @@ pub struct MailRelaySpec {
     /// What logs show.
     #[serde(default)]
     pub logging: Logging,
+    /// How clients reach the fleet.
+    #[serde(default)]
+    pub service: Service,
+    /// What its pods are given.
+    #[serde(default)]
+    pub pod: Pod,
 }
 
 /// Whether mail is sent.

@@ -36,9 +36,11 @@ impl Quantity {
         self.bytes
     }
 
-    /// So many Mi.
+    /// So many Mi, written as Gi where that is whole.
     pub fn mebibytes(count: u32) -> Self {
-        Self { text: format!("{count}Mi"), bytes: u64::from(count) << 20 }
+        let text =
+            if count.is_multiple_of(1024) { format!("{}Gi", count / 1024) } else { format!("{count}Mi") };
+        Self { text, bytes: u64::from(count) << 20 }
     }
 }
 
@@ -56,9 +58,11 @@ impl std::str::FromStr for Quantity {
             "k" => 1_000,
             "M" => 1_000_000,
             "G" => 1_000_000_000,
+            "T" => 1_000_000_000_000,
             "Ki" => 1 << 10,
             "Mi" => 1 << 20,
             "Gi" => 1 << 30,
+            "Ti" => 1 << 40,
             _ => return Err(invalid()),
         };
         let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(invalid)?;

@@ -53,6 +53,32 @@ pub mod reasons {
     pub const LISTENER_NOT_FOUND: &str = "ListenerNotFound";
     /// Programmed and Ready, false: not yet.
     pub const PENDING: &str = "Pending";
+    /// Programmed, false: a pod couldn't load its configuration.
+    pub const NOT_LOADED: &str = "NotLoaded";
+    /// Accepted, false: an object of that name is there and isn't ours.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// Ready, false: fewer pods are ready than wanted.
+    pub const PODS_NOT_READY: &str = "PodsNotReady";
+    /// Ready, false: it ends as soon as its queue is empty.
+    pub const DELETING: &str = "Deleting";
+    /// QueueDurable, true.
+    pub const DURABLE: &str = "Durable";
+    /// QueueDurable, false: a setting of a server doesn't keep what a 250 promises.
+    pub const NOT_DURABLE: &str = "NotDurable";
+    /// QueueDurable, false: a server can't be reached.
+    pub const UNREACHABLE: &str = "Unreachable";
+    /// QueueDurable, true: as the spec asks for it, nobody looks.
+    pub const UNCHECKED: &str = "Unchecked";
+    /// QueueLost, true: an empty server is where a queue was.
+    pub const LOST: &str = "Lost";
+    /// QueueLost, false.
+    pub const NOTHING_LOST: &str = "NothingLost";
+    /// QueueClock, true.
+    pub const CLOCKS_AGREE: &str = "ClocksAgree";
+    /// QueueClock, false.
+    pub const CLOCKS_DIFFER: &str = "ClocksDiffer";
+    /// Any condition, unknown: no pod tells.
+    pub const NO_REPORT: &str = "NoReport";
     /// Programmed, true.
     pub const PROGRAMMED: &str = "Programmed";
     /// Ready, true.
@@ -85,6 +111,11 @@ pub struct MailRelayStatus {
     /// What is in the queue; absent while nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueStatus>,
+    /// The queue's servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub shards: Vec<ShardStatus>,
     /// The hash of the configuration that pods should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -117,6 +148,23 @@ pub struct QueueStatus {
     pub oldest: Option<Duration>,
 }
 
+/// What is known of one of the queue's servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardStatus {
+    /// Its name.
+    #[schemars(length(min = 1, max = 32))]
+    pub name: String,
+    /// The queue that was there when last seen. An empty server in its place isn't used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uuid: Option<String>,
+    /// Where it stands, as the relays see it; absent while nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub standing: Option<String>,
+}
+
 /// What a listener reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -124,7 +172,7 @@ pub struct ListenerStatus {
     /// Its name.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// RoutingRules that name it as sectionName.
+    /// RoutingRules that are accepted and name it, or no listener, as sectionName.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub attached_rules: i32,

@@ -19,6 +19,10 @@ pub const HOST_NAME: &str = r"^[-_a-zA-Z0-9]+(\.[-_a-zA-Z0-9]+)*$";
 pub const HOST: &str = r"^([-_a-zA-Z0-9]+(\.[-_a-zA-Z0-9]+)*|[0-9a-fA-F:.]+)$";
 /// A domain, or all below one.
 pub const DOMAIN_PATTERN: &str = r"^(\*\.)?[^@*\s]+$";
+/// A domain.
+pub const DOMAIN: &str = r"^[^@*\s]+$";
+/// A DKIM selector.
+pub const SELECTOR: &str = r"^[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?$";
 /// An address.
 pub const ADDRESS: &str = r"^.+@[^@\s]+$";
 /// An address, or the null sender.
@@ -28,7 +32,7 @@ pub const CIDR: &str = "^[0-9a-fA-F.:]+/[0-9]{1,3}$";
 /// GEP-2257.
 pub const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// A size in bytes.
-pub const SIZE: &str = "^[0-9]{1,12}(Ki|Mi|Gi|k|M|G)?$";
+pub const SIZE: &str = "^[0-9]{1,12}(Ki|Mi|Gi|Ti|k|M|G|T)?$";
 /// An enhanced status code that says never.
 pub const PERMANENT_CODE: &str = r"^5\.[0-9]{1,3}\.[0-9]{1,3}$";
 /// One line of printable ASCII.
@@ -46,6 +50,8 @@ pub fn meaning(pattern: &str) -> Option<&'static str> {
         HOST_NAME => "a host name such as mail.example.com",
         HOST => "a host name such as gw.example.com, or an IP address",
         DOMAIN_PATTERN => "a domain such as example.com, or *.example.com for all below it",
+        DOMAIN => "a domain such as example.com",
+        SELECTOR => "a DKIM selector such as s2026a",
         ADDRESS => "an address such as user@example.com",
         SENDER => "an address such as user@example.com, or <> for the null sender",
         CIDR => "a network such as 10.0.0.0/8 or 2001:db8::/32",

@@ -1,5 +1,7 @@
-//! `:9090`, for people and machines that look: `/livez`, `/readyz`, `/metrics`, `/v1/config`.
+//! `:9090`, for people and machines that look: `/livez`, `/readyz`, `/metrics`, `/v1/config`, `/v1/queue`.
 //! **Owns:** that port. **Never:** a secret, anything that changes state (`control` has that).
+
+mod queue;
 
 use std::{future::Future, sync::Arc};
 
@@ -11,9 +13,15 @@ use axum::{
     routing::get,
 };
 use prometheus::{Encoder, TextEncoder};
+use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::{config::ConfigSource, metrics::Metrics};
+pub use queue::QueuePage;
+
+use crate::{
+    config::{ConfigSource, LastLoad},
+    metrics::Metrics,
+};
 
 /// What the port tells, asked anew at each request.
 pub trait Facts: Send + Sync + 'static {
@@ -25,12 +33,23 @@ pub trait Facts: Send + Sync + 'static {
     fn is_alive(&self) -> bool;
     /// Brings gauges up to date before they are read.
     fn refresh(&self) -> impl Future<Output = ()> + Send;
+    /// Where each shard stands, and what is in it.
+    fn queue(&self) -> impl Future<Output = QueuePage> + Send;
+}
+
+/// What the port shows beside the facts.
+pub struct Shown {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The configuration that runs.
+    pub config: ConfigSource,
+    /// Why another one doesn't.
+    pub last_load: LastLoad,
 }
 
 struct Port<F> {
     facts: F,
-    metrics: Metrics,
-    config: ConfigSource,
+    shown: Shown,
 }
 
 /// Serves until `stopped` resolves.
@@ -40,16 +59,16 @@ struct Port<F> {
 pub async fn serve<F: Facts>(
     listener: TcpListener,
     facts: F,
-    metrics: Metrics,
-    config: ConfigSource,
+    shown: Shown,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let port = Arc::new(Port { facts, metrics, config });
+    let port = Arc::new(Port { facts, shown });
     let router = Router::new()
         .route("/livez", get(livez::<F>))
         .route("/readyz", get(readyz::<F>))
         .route("/metrics", get(metrics_page::<F>))
         .route("/v1/config", get(config_page::<F>))
+        .route("/v1/queue", get(queue_page::<F>))
         .with_state(port);
     axum::serve(listener, router).with_graceful_shutdown(stopped).await
 }
@@ -80,13 +99,25 @@ async fn metrics_page<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
     port.facts.refresh().await;
     let encoder = TextEncoder::new();
     let mut page = Vec::new();
-    match encoder.encode(&port.metrics.registry.gather(), &mut page) {
+    match encoder.encode(&port.shown.metrics.registry.gather(), &mut page) {
         Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], page).into_response(),
         Err(err) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{err}\n")).into_response(),
     }
 }
 
+#[derive(Serialize)]
+struct ConfigPage {
+    hash: String,
+    /// Why a newer file couldn't be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
 async fn config_page<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
-    let config = port.config.current();
-    axum::Json(serde_json::json!({ "hash": config.hash().to_string() })).into_response()
+    let (hash, error) = (port.shown.config.current().hash().to_string(), port.shown.last_load.error());
+    axum::Json(ConfigPage { hash, error }).into_response()
+}
+
+async fn queue_page<F: Facts>(State(port): State<Arc<Port<F>>>) -> Response {
+    axum::Json(port.facts.queue().await).into_response()
 }

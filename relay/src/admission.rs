@@ -27,6 +27,8 @@ pub enum NotAdmitted {
         /// Whether AUTH could change that.
         may_authenticate: bool,
     },
+    /// Nothing allows this client to relay yet: the listener takes mail of pods, and one that just started isn't known at once.
+    Unknown,
     /// The listener takes mail of other sender domains only.
     SenderDomain,
 }
@@ -43,7 +45,8 @@ pub fn may_relay(listener: &Listener, client: Client<'_>) -> bool {
 /// Client or sender may not.
 pub fn judge(listener: &Listener, client: Client<'_>, sender: &ReversePath) -> Result<(), NotAdmitted> {
     if !may_relay(listener, client) {
-        return Err(NotAdmitted::Stranger { may_authenticate: listener.auth.is_some() });
+        let stranger = NotAdmitted::Stranger { may_authenticate: listener.auth.is_some() };
+        return Err(if listener.allows_pods { NotAdmitted::Unknown } else { stranger });
     }
     match sender.mailbox() {
         Some(mailbox) if !listener.takes_sender(mailbox.domain()) => Err(NotAdmitted::SenderDomain),
@@ -63,6 +66,7 @@ mod tests {
             port: 25,
             protocol: Protocol::Smtp,
             allowed_clients: Vec::new(),
+            allows_pods: false,
             sender_domains: None,
             tls: None,
             auth: None,
@@ -82,6 +86,14 @@ mod tests {
         assert_eq!(judge(&listener(), client(None), &ReversePath::Null), stranger);
         // A user of a session that began before AUTH was taken out of the listener.
         assert_eq!(judge(&listener(), client(Some("ann")), &ReversePath::Null), stranger);
+    }
+
+    #[test]
+    fn a_pod_that_just_started_is_told_to_come_again() {
+        let of_pods = Listener { allows_pods: true, ..listener() };
+        assert_eq!(judge(&of_pods, client(None), &ReversePath::Null), Err(NotAdmitted::Unknown));
+        let known = Listener { allowed_clients: vec!["192.0.2.1/32".parse().expect("a net")], ..of_pods };
+        assert_eq!(judge(&known, client(None), &ReversePath::Null), Ok(()));
     }
 
     #[test]

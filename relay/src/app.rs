@@ -6,31 +6,25 @@
 
 mod facts;
 mod outbound;
+mod queue;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use postrider_core::config::Config;
-use postrider_queue::{
-    connection::Target,
-    keys::FleetName,
-    partition::Durability,
-    preflight::Topology,
-    shards::{ShardOptions, Shards, ShardsOptions},
-};
+use postrider_queue::shards::Shards;
 use postrider_smtp::timer::Waits;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admin,
+    admin::{self, Shown},
     admission::{
         budget::{self, BodyBudget},
         counts::Sessions,
     },
     auth::Authenticator,
-    clock,
-    config::{self, ConfigSource, Origin},
+    config::{ConfigSource, Follow, LastLoad, Origin},
     control::{self, act::Control},
     dispatch::Dispatcher,
     heartbeat::Heartbeat,
@@ -39,7 +33,9 @@ use crate::{
     metrics::Metrics,
     remembered,
     session::Inbound,
+    shards,
     shutdown::{self, Shutdown},
+    site::Sites,
 };
 
 /// How long the start waits for a first look at the shards; a relay without any is not ready, but runs.
@@ -60,12 +56,15 @@ pub struct Settings {
     pub listen: Vec<(String, SocketAddr)>,
     /// A folder that outlives the process.
     pub state: Option<PathBuf>,
+    /// How long to go on accepting once told to stop, instead of the configuration's `drain.delay`.
+    pub drain_delay: Option<Duration>,
 }
 
 /// What everything in a relay is built from.
 struct Relay {
     settings: Settings,
     config: ConfigSource,
+    last_load: LastLoad,
     shards: Shards,
     heartbeat: Heartbeat,
     metrics: Metrics,
@@ -81,17 +80,20 @@ struct Relay {
 /// # Errors
 /// It can't start; the text says what to do. Once it runs, only the end of its heartbeat ends it early.
 pub async fn run(origin: Origin, settings: Settings) -> Result<()> {
-    let stamp = origin.stamp();
+    let seen = origin.stamp();
     let config = Arc::new(origin.load()?);
-    let (swap, source) = ConfigSource::new(config.clone());
+    let (sender, source) = ConfigSource::new(config.clone());
     let metrics = Metrics::new().context("metrics")?;
+    metrics.config.loaded();
+    metrics.rules.follow(&config);
     let shards = open_queue(&config, &settings)?;
     // A shard that doesn't answer is no reason not to start: /readyz tells.
     let _ = tokio::time::timeout(FIRST_LOOK, shards.look()).await;
-    let heartbeat = Heartbeat::start(shards.partitions(), &metrics).context("the heartbeat's thread")?;
+    let heartbeat = Heartbeat::start(Vec::new(), &metrics).context("the heartbeat's thread")?;
     let relay = Relay {
         settings,
         config: source,
+        last_load: LastLoad::default(),
         shards,
         heartbeat,
         metrics,
@@ -99,13 +101,14 @@ pub async fn run(origin: Origin, settings: Settings) -> Result<()> {
         work: TaskTracker::new(),
         background: TaskTracker::new(),
     };
-    let dispatcher = outbound::start(&relay)?;
+    let (dispatcher, sites) = outbound::start(&relay).await?;
     relay.serve_queue();
     relay.take_mail(dispatcher.clone())?;
     // Last: who is told of a ready relay may connect.
-    relay.serve_people(&dispatcher).await?;
-    let follow = config::follow(origin, stamp, swap, relay.shutdown.stop_serving.clone());
-    relay.background.spawn(follow);
+    relay.serve_people(&dispatcher, sites).await?;
+    let (last, metrics) = (relay.last_load.clone(), relay.metrics.clone());
+    let follow = Follow { origin, seen, sender, last, metrics };
+    relay.background.spawn(follow.run(relay.shutdown.stop_serving.clone()));
     tracing::info!(relay = %config.fleet, config_hash = %config.hash(), "the relay runs");
 
     let is_early = tokio::select! {
@@ -138,15 +141,20 @@ impl Relay {
     }
 
     /// The ports for people and machines that look, and for people who act.
-    async fn serve_people(&self, dispatcher: &Dispatcher) -> Result<()> {
+    async fn serve_people(&self, dispatcher: &Dispatcher, sites: Sites) -> Result<()> {
         let Settings { admin, ctl, .. } = &self.settings;
         let port = TcpListener::bind(admin)
             .await
             .with_context(|| format!("--admin: found {admin} taken; expected a free address and port"))?;
         tracing::info!(address = %port.local_addr()?, "the admin port is open");
-        let facts = facts::Facts::new(self.shards.clone(), self.heartbeat.pulse(), self.metrics.clone());
+        let facts = facts::Facts::new(self, sites);
         let stopped = || self.shutdown.stop_serving.clone().cancelled_owned();
-        let served = admin::serve(port, facts, self.metrics.clone(), self.config.clone(), stopped());
+        let shown = Shown {
+            metrics: self.metrics.clone(),
+            config: self.config.clone(),
+            last_load: self.last_load.clone(),
+        };
+        let served = admin::serve(port, facts, shown, stopped());
         self.background.spawn(async move {
             if let Err(error) = served.await {
                 tracing::error!(%error, "the admin port has failed");
@@ -162,9 +170,6 @@ impl Relay {
 
     /// What keeps the queue in order while the relay runs.
     fn serve_queue(&self) {
-        for partition in self.shards.partitions() {
-            self.serve(async move { partition.run_aborts().await });
-        }
         let shards = self.shards.clone();
         self.serve(async move { shards.run().await });
         if let Some(path) = self.settings.state_file() {
@@ -182,7 +187,7 @@ impl Relay {
     async fn stop(self, is_early: bool) {
         let drain = self.config.current().drain;
         if !is_early {
-            tokio::time::sleep(drain.delay).await;
+            tokio::time::sleep(self.settings.drain_delay.unwrap_or(drain.delay)).await;
         }
         self.shutdown.run(&self.work, drain.timeout).await;
         self.heartbeat.stop().await;
@@ -198,27 +203,6 @@ impl Settings {
 }
 
 fn open_queue(config: &Config, settings: &Settings) -> Result<Shards> {
-    use postrider_core::config::Durability as Wanted;
-    let queue = &config.queue;
-    let shards = queue.shards.iter().map(|shard| {
-        let url = shard.url.as_ref().map(|url| url.expose().clone()).with_context(|| {
-            format!("queue.shards[{}]: found no URL; expected one, or --redis {}=URL", shard.name, shard.name)
-        })?;
-        let target = Target { url, ca: queue.ca.as_ref().map(|pem| pem.clone().into_bytes()) };
-        Ok(ShardOptions { name: shard.name.clone(), target, uuid: shard.uuid.clone().map(Into::into) })
-    });
-    let shards = ShardsOptions {
-        fleet: FleetName::parse(&config.fleet.to_string())?,
-        relay_uid: config.fleet.uid.clone().map(Into::into),
-        shards: shards.collect::<Result<_>>()?,
-        durability: match queue.durability {
-            Wanted::Synced => Durability::Synced,
-            Wanted::Replicated { replicas, .. } => Durability::Replicated(replicas),
-            Wanted::Unchecked => Durability::Unchecked,
-        },
-        topology: Topology::Standalone,
-        remembered: settings.state_file().map(|path| remembered::load(&path)).unwrap_or_default(),
-        clock: clock::boot_clock(),
-    };
-    Shards::new(shards).context("queue")
+    let remembered = settings.state_file().map(|path| remembered::load(&path)).unwrap_or_default();
+    Shards::new(shards::options(config, remembered)?).context("queue")
 }

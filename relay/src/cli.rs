@@ -5,12 +5,14 @@ pub mod check;
 pub mod ctl;
 pub mod explain;
 pub mod run;
+pub mod send;
 
 use std::{
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -40,11 +42,13 @@ pub enum Command {
     /// Run a relay until SIGTERM.
     Run(RunArgs),
     /// Say what is wrong with manifests, without running anything.
-    Check(ManifestArgs),
+    Check(CheckArgs),
     /// Say what would happen to a mail, and why.
     Explain(ExplainArgs),
     /// Act on the queue through the socket of a running relay.
     Ctl(CtlArgs),
+    /// Hand one mail to a relay, as an application would, and say what it answered.
+    Send(SendArgs),
 }
 
 /// Which manifests, and which MailRelay of theirs.
@@ -58,13 +62,25 @@ pub struct ManifestArgs {
     pub relay: Option<String>,
 }
 
+/// What `check` takes.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// If they are good, write the compiled configuration there, as `run --config` takes it: gzip where the name ends in .gz, else
+    /// JSON. It holds the secrets that the manifests hold.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
 /// What `run` takes.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// A folder of YAML files: MailRelays, RoutingRules, Secrets, as one would apply them.
     #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
     pub manifests: Option<PathBuf>,
-    /// A compiled configuration, as the operator mounts it.
+    /// A compiled configuration, as the operator mounts it: JSON, or that in gzip.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The MailRelay, as NAMESPACE/NAME or NAME; needed when the folder has several.
@@ -80,7 +96,7 @@ pub struct RunArgs {
     /// The port of the hosts that MX records name; another one than 25 is for tests.
     #[arg(long, value_name = "PORT", default_value_t = 25)]
     pub mx_port: u16,
-    /// Where /livez, /readyz, /metrics and /v1/config are served.
+    /// Where /livez, /readyz, /metrics, /v1/config and /v1/queue are served.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9090")]
     pub admin: SocketAddr,
     /// The unix socket for `ctl`.
@@ -92,6 +108,10 @@ pub struct RunArgs {
     /// A folder that outlives the process: remembers what each shard held when last seen.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// How long to go on accepting after SIGTERM, instead of the MailRelay's drain.delay. Say 0s where that time has passed before the
+    /// signal comes, as with a preStop hook that sleeps.
+    #[arg(long, value_name = "DURATION")]
+    pub drain_delay: Option<DelayArg>,
 }
 
 /// What `explain` takes.
@@ -137,6 +157,23 @@ pub struct CtlArgs {
     pub command: CtlCommand,
 }
 
+/// What `send` takes.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The relay: the Service and port of one of its listeners.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: String,
+    /// The sender; the null sender if absent, so that nobody is told what becomes of the mail.
+    #[arg(long, value_name = "ADDRESS", default_value = "")]
+    pub from: String,
+    /// The recipient.
+    #[arg(long, value_name = "ADDRESS")]
+    pub rcpt: String,
+    /// The subject.
+    #[arg(long, value_name = "TEXT", default_value = "A test mail")]
+    pub subject: String,
+}
+
 /// One shard's address on the command line.
 #[derive(Debug, Clone)]
 pub struct RedisArg {
@@ -178,6 +215,28 @@ impl std::str::FromStr for ListenArg {
     }
 }
 
+/// A time to wait, such as `10s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayArg(pub Duration);
+
+impl std::str::FromStr for DelayArg {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = || format!("found {text:?}; expected a number and h, m, s or ms, such as 10s");
+        let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+        let (number, unit) = text.split_at(unit_at);
+        let number: u32 = number.parse().map_err(|_| expected())?;
+        let unit = match unit {
+            "h" => Duration::from_secs(3_600),
+            "m" => Duration::from_secs(60),
+            "s" => Duration::from_secs(1),
+            "ms" => Duration::from_millis(1),
+            _ => return Err(expected()),
+        };
+        Ok(Self(unit.saturating_mul(number)))
+    }
+}
+
 /// Does what the command line says. What is printed for people or scripts goes to standard output, why it failed to
 /// standard error.
 pub fn main(cli: Cli) -> ExitCode {
@@ -189,15 +248,15 @@ pub fn main(cli: Cli) -> ExitCode {
             return ended(run::run(args).map(|()| true));
         }
         Command::Check(args) => check::check(&args, &mut out),
-        Command::Explain(args) => explain(&args, &mut out).map(|()| true),
+        Command::Explain(args) => at_once(explain::explain(&args, &mut out)).map(|()| true),
         Command::Ctl(args) => ctl::ctl(&args, &mut out).map(|()| true),
+        Command::Send(args) => at_once(send::send(&args, &mut out)).map(|()| true),
     };
     ended(done)
 }
 
-fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(explain::explain(args, out))
+fn at_once(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 fn ended(done: anyhow::Result<bool>) -> ExitCode {
@@ -316,6 +375,17 @@ mod tests {
         assert_eq!(arg.name.map(|n| n.to_string()), Some("a".to_owned()));
         let arg: RedisArg = "redis://127.0.0.1:6379/?x=y".parse().expect("without");
         assert!(arg.name.is_none() && arg.url.ends_with("x=y"));
+    }
+
+    #[test]
+    fn a_delay_is_a_number_and_a_unit() {
+        let read = |text: &str| text.parse::<DelayArg>().map(|delay| delay.0);
+        assert_eq!(read("0s"), Ok(Duration::ZERO));
+        assert_eq!(read("1500ms"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(read("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "0", "s", "1 s", "-1s", "1.5s", "1d", "99999999999s"] {
+            assert!(read(text).is_err_and(|said| said.contains("such as 10s")), "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use postrider_smtp::{
 use tokio::time::Instant;
 
 use crate::{
+    failpoint::{self, Step},
     site::connections::Reusable,
     tls::connect::{Connectors, HandshakeError, Trust},
 };
@@ -155,6 +156,7 @@ impl Connection {
         loop {
             match fence.lease.permit(fence.claim) {
                 Ok(permit) => {
+                    failpoint::passed(Step::Permitted);
                     self.machine.resume(expect.send(permit));
                     return true;
                 }
@@ -178,8 +180,13 @@ impl Connection {
     /// Writes what is ready, then reads once, or until the wait is over. Once the dot is out it is taken back if the kernel still
     /// has it when the lease is in doubt; before that, the end of the claim ends the connection.
     async fn exchange(&mut self, fence: Option<Fence<'_>>, is_dot_sent: bool) {
-        if !self.machine.output().is_empty() && !self.write().await {
-            return;
+        if !self.machine.output().is_empty() {
+            if !self.write().await {
+                return;
+            }
+            if is_dot_sent {
+                failpoint::passed(Step::DotSent);
+            }
         }
         if self.machine.input().len() > INPUT_MAX_BYTES {
             self.lose("the far side answers more than anybody asked");

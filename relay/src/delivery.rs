@@ -7,6 +7,7 @@
 pub mod content;
 pub mod ending;
 pub mod plan;
+pub mod signed;
 pub mod told;
 
 use std::{future::Future, time::Duration};
@@ -14,7 +15,10 @@ use std::{future::Future, time::Duration};
 use postrider_core::{config::Config, mx::Unresolved, route::Decision};
 use postrider_queue::{Body, Claimed, Lane, Settled, Settlement, body::BodyError};
 
-use crate::site::{Attempt, NotTried, Order, Stop};
+use crate::{
+    failpoint::{self, Step},
+    site::{Attempt, NotTried, Order, Stop},
+};
 use content::Content;
 use plan::{Plan, Planned};
 use told::{End, Told};
@@ -90,6 +94,7 @@ pub async fn deliver<S: Store, D: Hosts, F: FarSides>(
             }
         },
     };
+    failpoint::passed(Step::Replied);
     tell_lane(&claimed, &attempt, ports).await;
     let told = told.with(&attempt);
     end(ending::of(claimed, attempt, &policy, config, chance), End::Attempted, told, ports).await
@@ -118,6 +123,7 @@ async fn try_there<S: Store, D: Hosts, F: FarSides>(
         None => ports.store.body(claimed).await.map_err(|why| unreadable(&why))?,
     };
     let content = Content::of(&claimed.delivery, body, &config.hostname);
+    let content = signed::signed(content, claimed, config).await.map_err(|_| Not::Tried(NOT_SIGNED))?;
     let order = Order::new(claimed, decision, stops, &content, config);
     let mut attempt = ports.far_sides.attempt(order).await.map_err(Not::Tried)?;
     attempt.is_bulk = attempt.has_deferred() && content::is_bulk(&content.body);
@@ -136,6 +142,10 @@ fn unreadable(why: &BodyError) -> Not {
 
 /// How long mail waits whose body couldn't be read because the queue was away.
 const QUEUE_AWAY: Duration = Duration::from_secs(5);
+
+/// A key that is there and doesn't sign may do so later.
+const NOT_SIGNED: NotTried =
+    NotTried { wait: Duration::from_secs(60), why: "the message could not be signed", is_site_down: false };
 
 /// What the attempt says of its lane: that nobody answers, or that somebody does.
 async fn tell_lane<S: Store, D, F>(claimed: &Claimed, attempt: &Attempt, ports: &Ports<S, D, F>) {

@@ -6,12 +6,16 @@
 //! (the fast path); or a claim loop takes what is due, as far as there is room.
 
 pub mod claims;
+pub mod desks;
 pub mod outbound;
 pub mod ports;
 pub mod room;
 pub mod window;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use postrider_mail::PartitionName;
 use postrider_queue::{Body, Claimed, Lane};
@@ -28,7 +32,8 @@ pub struct Dispatcher {
 struct Shared {
     window: Window,
     start: Box<Start>,
-    wakes: BTreeMap<PartitionName, Notify>,
+    /// One for each partition that was ever waited for; they come with the config, so they are few.
+    wakes: Mutex<BTreeMap<PartitionName, Arc<Notify>>>,
     is_paused: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -39,16 +44,14 @@ impl Dispatcher {
     /// A dispatcher over a window. `start` is told what to run; while `is_paused`, nothing is reserved.
     pub fn new(
         window: Window,
-        partitions: impl IntoIterator<Item = PartitionName>,
         is_paused: impl Fn() -> bool + Send + Sync + 'static,
         start: impl Fn(Slot, Claimed, Option<Body>) + Send + Sync + 'static,
     ) -> Self {
-        let wakes = partitions.into_iter().map(|name| (name, Notify::new())).collect();
         Self {
             shared: Arc::new(Shared {
                 window,
                 start: Box::new(start),
-                wakes,
+                wakes: Mutex::default(),
                 is_paused: Box::new(is_paused),
             }),
         }
@@ -66,17 +69,12 @@ impl Dispatcher {
 
     /// Something is due in a partition: its claim loop looks at once. Call it after an enqueue of mail that is due now.
     pub fn wake(&self, partition: &PartitionName) {
-        if let Some(wake) = self.shared.wakes.get(partition) {
-            wake.notify_one();
-        }
+        self.shared.wake_of(partition).notify_one();
     }
 
     /// Waits until [`Self::wake`].
     pub(crate) async fn woken(&self, partition: &PartitionName) {
-        match self.shared.wakes.get(partition) {
-            Some(wake) => wake.notified().await,
-            None => std::future::pending().await,
-        }
+        self.shared.wake_of(partition).notified().await;
     }
 
     /// A lane may be tried again: a person says so.
@@ -87,5 +85,15 @@ impl Dispatcher {
     /// The window, for the claim loops and for metrics.
     pub fn window(&self) -> &Window {
         &self.shared.window
+    }
+}
+
+impl Shared {
+    fn wake_of(&self, partition: &PartitionName) -> Arc<Notify> {
+        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        match wakes.get(partition) {
+            Some(wake) => wake.clone(),
+            None => wakes.entry(partition.clone()).or_default().clone(),
+        }
     }
 }

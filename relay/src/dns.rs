@@ -20,6 +20,7 @@ use postrider_core::mx::{
 use postrider_mail::{Domain, HostName};
 use prometheus::IntCounterVec;
 
+pub use self::resolve::{Kind, read};
 use self::{cache::Cache, resolve::Resolver};
 
 /// How the DNS is asked.

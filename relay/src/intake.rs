@@ -4,6 +4,7 @@
 //! **Owns:** when a message enters the queue, and what with. **Never:** speaks SMTP, decides a route, makes a receipt.
 //! Invariant: I1, the [`Receipt`] that [`Intake::take`] hands on is the queue's.
 
+pub mod draft;
 pub mod fates;
 pub mod scan;
 pub mod spool;
@@ -20,13 +21,15 @@ use postrider_queue::{
 };
 
 use self::{
+    draft::{Draft, Drafted},
     fates::{Fate, First, Group},
     scan::Scan,
-    spool::{Content, Origin, Prefix, Spool},
+    spool::{Content, Finished, Origin, Prefix, Spool},
 };
 use crate::{
     admission::budget::{BodyBudget, Share},
     dispatch::{Dispatcher, Slot},
+    failpoint::{self, Step},
     metrics::Metrics,
 };
 
@@ -57,6 +60,8 @@ pub enum Refusal {
     HeaderTooLong,
     /// Its header has a NUL.
     NulInHeader,
+    /// Its From is of a domain that is signed for, and that its listener doesn't take as sender.
+    Author,
 }
 
 /// A message that is complete.
@@ -88,8 +93,8 @@ impl Intake {
     }
 
     /// Where the content of a message is collected.
-    pub fn spool(&self, origin: Origin) -> Spool {
-        Spool::new(origin, self.budget.share())
+    pub fn spool(&self, origin: Origin, draft: Draft) -> Spool {
+        Spool::new(origin, draft, self.budget.share())
     }
 
     /// Adds to the content of a message.
@@ -106,8 +111,9 @@ impl Intake {
     /// It isn't in the queue, and won't be.
     pub async fn take(&self, message: Incoming) -> Result<Receipt, Refusal> {
         let Incoming { envelope, fates, spool } = message;
-        let (origin, scan, began, content) = spool.finish();
-        let entry = Entry { envelope, groups: fates::gather(fates), origin, scan, began };
+        let Finished { origin, scan, began, draft, content } = spool.finish();
+        let drafted = draft.finish()?;
+        let entry = Entry { envelope, groups: fates::gather(fates), origin, scan, began, drafted };
         let started = std::time::Instant::now();
         let taken = match content {
             Content::Memory { pieces, share } => self.take_small(&entry, pieces, share).await,
@@ -161,15 +167,21 @@ impl Intake {
     }
 
     async fn enqueue(&self, entry: &Entry, ready: Ready<'_>) -> Result<Receipt, EnqueueError> {
+        let dkim = entry.drafted.sign(&ready.prefix.text, entry.at().unix_millis() / 1_000).await;
+        let signing = dkim.as_str();
         let (deliveries, slots) = self.plan(entry);
         let is_waiting = deliveries.iter().any(|delivery| delivery.start == Start::After(Duration::ZERO));
         let message = NewMessage {
             envelope: entry.envelope.clone(),
             received: entry.received(ready.size, ready.prefix),
+            dkim,
             body: ready.stored,
             deliveries,
         };
+        failpoint::passed(Step::Taken);
         let Enqueued { receipt, claimed } = ready.partition.enqueue(message, PATIENCE).await?;
+        failpoint::passed(Step::Enqueued);
+        self.metrics.dkim_messages.with_label_values(&[signing]).inc();
         self.start(slots, claimed, ready.again.as_ref());
         if is_waiting {
             self.dispatcher.wake(ready.partition.name());
@@ -244,18 +256,24 @@ struct Entry {
     origin: Origin,
     scan: Scan,
     began: SystemTime,
+    drafted: Drafted,
 }
 
 impl Entry {
-    fn received(&self, size: u64, prefix: &Prefix) -> Received {
+    /// When it began.
+    fn at(&self) -> Due {
         let at = self.began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Due::from_unix_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn received(&self, size: u64, prefix: &Prefix) -> Received {
         Received {
             listener: (&*self.origin.listener).into(),
             client: self.origin.client,
             helo: self.origin.client_name.clone(),
             user: self.origin.user.clone(),
             tls: self.origin.protocol.is_tls,
-            at: Due::from_unix_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+            at: self.at(),
             size,
             has_8bit_body: self.scan.body_is_8bit,
             has_8bit_header: self.scan.header_is_8bit || prefix.is_8bit,

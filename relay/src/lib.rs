@@ -16,6 +16,7 @@ pub mod control;
 pub mod delivery;
 pub mod dispatch;
 pub mod dns;
+pub mod failpoint;
 pub mod heartbeat;
 pub mod intake;
 pub mod listener;
@@ -24,6 +25,11 @@ pub mod metrics;
 pub mod remembered;
 pub mod session;
 pub mod settle;
+pub mod shards;
 pub mod shutdown;
+pub mod signing;
 pub mod site;
 pub mod tls;
+
+#[cfg(test)]
+mod testkit;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use postrider_core::config::{Config, Listener};
+use postrider_core::config::{Config, Listener, bound_port};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,9 +25,6 @@ use crate::{
     tls::{accept::BadCertificate, reload::Served},
 };
 
-/// Ports that only a privileged process may bind lie below; a relay binds them so much higher.
-const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
-const UNPRIVILEGED_OFFSET: u16 = 10_000;
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 1024;
 /// How long to wait when the process has no file descriptor left.
@@ -123,11 +120,13 @@ impl Listeners {
 
     /// Brings the ports in line with a configuration. Returns false if one of them can't be opened.
     fn follow(&mut self, config: &Config) -> bool {
+        let metrics = &self.inbound.metrics;
         self.open.retain(|name, open| {
             let is_wanted = config.listener(name).is_some();
             if !is_wanted {
                 tracing::info!(listener = name, "a listener is closed: the configuration has it no more");
                 open.stop.cancel();
+                metrics.forget_listener(name);
             }
             is_wanted
         });
@@ -178,9 +177,7 @@ impl Listeners {
 
     /// Where a listener is bound: where it was told, else at its port, or above where that needs no privilege.
     fn address(&self, listener: &Listener) -> SocketAddr {
-        let port = listener.port;
-        let port = if port < FIRST_UNPRIVILEGED_PORT { port + UNPRIVILEGED_OFFSET } else { port };
-        let anywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+        let anywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bound_port(listener.port));
         self.told.get(&listener.name).copied().unwrap_or(anywhere)
     }
 

@@ -2,13 +2,21 @@
 //! **Owns:** the registry. **Never:** a label with a domain, an address, an ID or free text (style: closed enums or names
 //! from the spec).
 
+mod config;
+mod labels;
 mod queue;
+mod rules;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-pub use queue::QueueMetrics;
+pub use config::ConfigMetrics;
+pub use queue::{Ages, QueueMetrics};
+pub use rules::{NAMED_RULES, RuleMetrics};
+
+const DKIM_HELP: &str =
+    "Messages by DKIM: signed, none, or owed as a key is missing, so that they wait for its Secret.";
 
 /// All metrics of one relay. Cloning shares them.
 #[derive(Clone)]
@@ -19,6 +27,8 @@ pub struct Metrics {
     pub messages_accepted: IntCounterVec,
     /// Commands and messages refused, by listener and reply code class (`4yz`, `5yz`).
     pub messages_refused: IntCounterVec,
+    /// Messages taken in by what became of DKIM: `signed`, `owed`, `none`.
+    pub dkim_messages: IntCounterVec,
     /// Open sessions, by listener.
     pub sessions: IntGaugeVec,
     /// Sessions, and connections that became none, by how they ended.
@@ -49,6 +59,14 @@ pub struct Metrics {
     pub reaps: IntCounter,
     /// How much of the lease was left at the last heartbeat's confirmation, in seconds, smallest of all partitions.
     pub lease_margin: prometheus::Gauge,
+    /// When each listener's certificate ends, in seconds since 1970.
+    pub certificate_not_after: GaugeVec,
+    /// Sites by whether mail is tried there.
+    pub sites: IntGaugeVec,
+    /// What the configuration's files gave.
+    pub config: ConfigMetrics,
+    /// Recipients by rule.
+    pub rules: RuleMetrics,
     /// What is in the queue; read anew by whoever shows the metrics.
     pub queue: QueueMetrics,
 }
@@ -89,7 +107,21 @@ impl Metrics {
             "postrider_lease_margin_seconds",
             "Time left on the lease when a heartbeat was confirmed; near 0 the relay stops sending.",
         )?;
+        // Nothing is known before the first heartbeat, and 0 would be an alarm.
+        lease_margin.set(f64::NAN);
         registry.register(Box::new(lease_margin.clone()))?;
+        let certificate_not_after = GaugeVec::new(
+            Opts::new(
+                "postrider_certificate_not_after_seconds",
+                "When the certificate that a listener serves ends, of several the first; renew its Secret before.",
+            ),
+            &["listener"],
+        )?;
+        registry.register(Box::new(certificate_not_after.clone()))?;
+        let help = "Sets of hosts that mail went to lately; backing_off: nobody answers there.";
+        let sites = IntGaugeVec::new(Opts::new("postrider_sites", help), &["state"])?;
+        registry.register(Box::new(sites.clone()))?;
+        register_build(&registry)?;
         Ok(Self {
             messages_accepted: counters(
                 "postrider_messages_accepted_total",
@@ -101,6 +133,7 @@ impl Metrics {
                 "Transactions refused, by reply class.",
                 &["listener", "class"],
             )?,
+            dkim_messages: register_dkim(&registry)?,
             sessions,
             sessions_ended: counters(
                 "postrider_sessions_ended_total",
@@ -154,16 +187,52 @@ impl Metrics {
             )?,
             reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
             lease_margin,
+            certificate_not_after,
+            sites,
+            config: ConfigMetrics::new(&registry)?,
+            rules: RuleMetrics::new(&registry)?,
             queue: QueueMetrics::new(&registry)?,
             registry,
         })
     }
+
+    /// A listener is gone, and its series go with it.
+    pub fn forget_listener(&self, name: &str) {
+        for metric in [
+            &self.messages_accepted,
+            &self.messages_refused,
+            &self.sessions_ended,
+            &self.tls_handshakes,
+            &self.authentications,
+        ] {
+            labels::forget(metric, "listener", name);
+        }
+        labels::forget(&self.sessions, "listener", name);
+        labels::forget(&self.certificate_not_after, "listener", name);
+    }
+}
+
+/// Without a 0 before it, the first message that is owed a signature would raise no alert.
+fn register_dkim(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let messages = IntCounterVec::new(Opts::new("postrider_dkim_messages_total", DKIM_HELP), &["result"])?;
+    for result in ["signed", "owed", "none"] {
+        messages.with_label_values(&[result]);
+    }
+    registry.register(Box::new(messages.clone()))?;
+    Ok(messages)
+}
+
+fn register_build(registry: &Registry) -> Result<(), prometheus::Error> {
+    let build = IntGaugeVec::new(
+        Opts::new(
+            "postrider_build_info",
+            "1, by the version that runs; two at a time are an upgrade under way.",
+        ),
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(build))
 }
 
 #[cfg(test)]
-mod tests {
-    #[test]
-    fn every_name_is_registered_once() {
-        super::Metrics::new().expect("names are unique");
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Ends attempts in the queue: many at once, again and again until the queue has answered.
 //! **Owns:** batches, their repetition, the facts of the last minute. **Never:** what an outcome is (core), a script (queue).
-//! Invariant: an outcome is never dropped, and settling is never cancelled. While the queue is away attempts wait here with their
+//! Invariant: an outcome is never dropped, and settling is never cancelled, unless its shard is gone for good. While the queue is away attempts wait here with their
 //! slots, so what waits is bounded by the window.
 
 use std::{
@@ -19,6 +19,8 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::failpoint::{self, Step};
 
 /// How long the first outcome of a batch waits for others. Longer only makes slots come back later.
 const GATHER: Duration = Duration::from_millis(2);
@@ -48,15 +50,16 @@ struct Facts {
 
 impl Settler {
     /// A settler, and its loop: to be run for as long as anything may have to be settled. It ends when `stopped` and nothing
-    /// waits.
+    /// waits, or when nobody is left who could settle. Once the partition is `abandoned`, what it doesn't answer is given up.
     pub fn new(
         partition: Partition,
         stopped: CancellationToken,
+        abandoned: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let facts = Arc::new(Facts::default());
         let settler = Self { jobs, facts: facts.clone() };
-        (settler, run(partition, waiting, facts, stopped))
+        (settler, Run { partition, facts, stopped, abandoned }.run(waiting))
     }
 
     /// Ends an attempt. Returns once the queue has answered, however long that takes.
@@ -76,28 +79,45 @@ impl Settler {
     }
 }
 
-async fn run(
+/// The loop of one partition.
+struct Run {
     partition: Partition,
-    mut waiting: mpsc::Receiver<Job>,
     facts: Arc<Facts>,
     stopped: CancellationToken,
-) {
-    loop {
-        let first = tokio::select! {
-            biased;
-            job = waiting.recv() => job,
-            () = stopped.cancelled() => return,
-        };
-        let Some(first) = first else { return };
-        let mut batch = vec![first];
-        gather(&mut waiting, &mut batch).await;
-        let (settlements, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|job| (job.settlement, job.done)).unzip();
-        facts.keep(&settlements);
-        let settled = until_answered(&partition, settlements).await;
-        for (done, settled) in answers.into_iter().zip(settled) {
-            // Who asked may be gone; what it asked for is done.
-            let _ = done.send(settled);
+    abandoned: CancellationToken,
+}
+
+impl Run {
+    async fn run(self, mut waiting: mpsc::Receiver<Job>) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                job = waiting.recv() => job,
+                () = self.stopped.cancelled() => return,
+            };
+            let Some(first) = first else { return };
+            let mut batch = vec![first];
+            gather(&mut waiting, &mut batch).await;
+            let (settlements, answers): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|job| (job.settlement, job.done)).unzip();
+            self.facts.keep(&settlements);
+            let count = settlements.len();
+            let settled = tokio::select! {
+                biased;
+                settled = until_answered(&self.partition, settlements) => settled,
+                () = self.abandoned.cancelled() => {
+                    tracing::error!(
+                        partition = %self.partition.name(), attempts = count,
+                        "attempts of a shard that is gone from the configuration can't be settled; what they delivered may be sent again"
+                    );
+                    vec![Settled::ClaimLost; count]
+                }
+            };
+            settled.iter().for_each(|_| failpoint::passed(Step::Settled));
+            for (done, settled) in answers.into_iter().zip(settled) {
+                // Who asked may be gone; what it asked for is done.
+                let _ = done.send(settled);
+            }
         }
     }
 }

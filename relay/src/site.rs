@@ -9,14 +9,14 @@ mod feedback;
 mod order;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use postrider_core::{policy::SiteLimits, retry::BackoffLimits, tls_policy::TlsMode};
-use postrider_mail::{HostName, PartitionName};
+use postrider_mail::HostName;
 use postrider_queue::incarnation::{Clock, LeaseHandle};
 use postrider_smtp::{
     client::{Settings, Tls},
@@ -54,7 +54,6 @@ pub(crate) struct Shared {
     health: Health,
     connectors: Connectors,
     clock: Clock,
-    leases: BTreeMap<PartitionName, LeaseHandle>,
     /// Cancelled when the process has no more time for attempts.
     stopping: CancellationToken,
     waits: Waits,
@@ -93,7 +92,6 @@ impl Sites {
     pub fn new(
         connectors: Connectors,
         clock: Clock,
-        leases: BTreeMap<PartitionName, LeaseHandle>,
         stopping: CancellationToken,
         waits: Waits,
         metrics: Metrics,
@@ -104,7 +102,6 @@ impl Sites {
                 health: Health::default(),
                 connectors,
                 clock,
-                leases,
                 stopping,
                 waits,
                 metrics,
@@ -113,9 +110,9 @@ impl Sites {
         }
     }
 
-    /// The sites for one claim; `lost` is cancelled when the claim is.
-    pub fn for_claim(&self, lost: CancellationToken) -> ForClaim {
-        ForClaim { shared: self.shared.clone(), lost }
+    /// The sites for one claim, of the partition with this lease; `lost` is cancelled when the claim is.
+    pub fn for_claim(&self, lost: CancellationToken, lease: LeaseHandle) -> ForClaim {
+        ForClaim { shared: self.shared.clone(), lost, lease }
     }
 
     /// Closes what is idle and forgets what is unused, until `stopped`.
@@ -148,6 +145,13 @@ impl Sites {
         });
     }
 
+    /// How many sites are tried now, and how many aren't for a while.
+    pub fn states(&self) -> (usize, usize) {
+        let (sites, now) = (self.shared.all(), self.shared.clock.now());
+        let backing_off = sites.iter().filter(|site| site.pulse.is_suspended(now)).count();
+        (sites.len() - backing_off, backing_off)
+    }
+
     /// How many sites are known, and how many connections are open.
     pub fn load(&self) -> (usize, usize) {
         let sites = self.shared.all();
@@ -159,12 +163,13 @@ impl Sites {
 pub struct ForClaim {
     shared: Arc<Shared>,
     lost: CancellationToken,
+    lease: LeaseHandle,
 }
 
 impl FarSides for ForClaim {
     async fn attempt(&self, order: Order<'_>) -> Result<Attempt, NotTried> {
         let site = self.shared.site(&order);
-        attempt::run(&self.shared, &site, &order, &self.lost).await
+        attempt::run(&site, &order, self).await
     }
 }
 

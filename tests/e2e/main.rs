@@ -5,10 +5,14 @@ mod bad_far_sides;
 mod check;
 mod control;
 mod deliver;
+mod dkim;
 mod dns_cases;
 mod harness;
+mod pods;
 mod preflight;
 mod rules;
+mod send;
+mod shards;
 mod tls;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@
 use postrider_tests::{
     World, certs,
     client::Client,
-    manifests::{MailRelay, rule, secret, tls_secret},
+    manifests::{HASH_OF_PENCIL, MailRelay, rule, secret, tls_secret},
     sink::{Act, At, Rule, Setup},
 };
 
@@ -41,10 +41,6 @@ async fn verify_waits_for_a_certificate_that_holds() {
     assert!(world.arrival("b@far.example", LATER).await.unwrap().is_tls);
 }
 
-/// `secret` by argon2id with little work.
-/// Of "pencil".
-const HASH: &str = "$2b$10$rVHA.vhC/CQrrK8VCDgRhOAhq35n6eKpiAmcI17OQtHY3lHGzsxou";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn users_authenticate_over_tls_only() {
     let mut world = World::new().await.unwrap();
@@ -57,7 +53,7 @@ async fn users_authenticate_over_tls_only() {
         .unwrap();
     let certificate = certs::self_signed("relay.example").unwrap();
     world.manifests.write("tls.yaml", &tls_secret("mail-tls", &certificate)).unwrap();
-    world.manifests.write("users.yaml", &secret("users", &[("shop", HASH)])).unwrap();
+    world.manifests.write("users.yaml", &secret("users", &[("shop", HASH_OF_PENCIL)])).unwrap();
     let setup = postrider_tests::relay::Setup { listeners: vec!["submission".into()], ..world.setup() };
     world.relay_with(setup).await.unwrap();
     let mut client = Client::connect(world.relays[0].smtp()).await.unwrap();

@@ -64,7 +64,7 @@ pub(crate) async fn run<S: AsRef<OsStr>>(
 /// Runs one of the scripts beside this file with a JSON value; the JSON value that it prints.
 pub(crate) async fn python(script: &str, input: &serde_json::Value) -> Result<serde_json::Value> {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "interop", "python", script].iter().collect();
-    let ran = run("python3", [path], &serde_json::to_vec(input)?).await?;
+    let ran = run("/usr/bin/python3", [path], &serde_json::to_vec(input)?).await?;
     ran.is_good()?;
     serde_json::from_str(&ran.out).with_context(|| ran.text())
 }

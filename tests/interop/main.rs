@@ -1,7 +1,8 @@
-//! Real programs speak to the relay and hear from it: swaks, Python's smtplib, curl, and Postfix on both sides.
+//! Real programs speak to the relay and hear from it: swaks, Python's smtplib, curl, dkimpy, OpenDKIM, and Postfix on both sides.
 
 mod bounces;
 mod curl;
+mod dkim;
 mod foreign;
 mod postfix_client;
 mod postfix_far_side;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use postrider_tests::{
     World,
     certs::Authority,
-    manifests::{MailRelay, secret, tls_secret},
+    manifests::{HASH_OF_PENCIL, MailRelay, secret, tls_secret},
     relay::Setup,
 };
 
@@ -15,8 +15,6 @@ use postrider_tests::{
 pub(crate) const USER: &str = "shop";
 /// Its password.
 pub(crate) const PASSWORD: &str = "pencil";
-/// The password by bcrypt.
-const HASH: &str = "$2b$10$rVHA.vhC/CQrrK8VCDgRhOAhq35n6eKpiAmcI17OQtHY3lHGzsxou";
 
 /// Networks, users, TLS from the start, and a load balancer in front.
 const LISTENERS: &str = "\
@@ -40,7 +38,7 @@ pub(crate) fn prepare(world: &World) -> Result<()> {
     std::fs::write(authority_path(world), authority.pem())?;
     let certificate = authority.issue(&["127.0.0.1", "relay.example"])?;
     world.manifests.write("tls.yaml", &tls_secret("mail-tls", &certificate))?;
-    world.manifests.write("users.yaml", &secret("users", &[(USER, HASH)]))?;
+    world.manifests.write("users.yaml", &secret("users", &[(USER, HASH_OF_PENCIL)]))?;
     let relay = MailRelay { listeners: LISTENERS.to_owned(), ..MailRelay::default() };
     world.manifests.write("relay.yaml", &relay.yaml())
 }

@@ -1,14 +1,22 @@
 //! Certificates of a test's own authority.
 //! **Owns:** making them. **Never:** a key that outlives the test.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
 };
+
+/// For how long certificates are good, as those of public authorities are.
+const GOOD_FOR: Duration = Duration::from_secs(90 * 86_400);
 
 /// An authority that clients of a test trust.
 pub struct Authority {
@@ -23,6 +31,8 @@ pub struct Certificate {
     pub certificate: String,
     /// The key, PKCS#8 PEM.
     pub key: String,
+    /// The certificate, DER.
+    pub der: CertificateDer<'static>,
     /// For a server in this process.
     pub server: Arc<ServerConfig>,
 }
@@ -48,7 +58,7 @@ impl Authority {
     pub fn issue(&self, names: &[&str]) -> Result<Certificate> {
         let key = KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        let certificate = for_names(names)?.signed_by(&key, &self.issuer)?;
         ready(certificate.pem(), certificate.der().clone(), &key)
     }
 }
@@ -56,8 +66,14 @@ impl Authority {
 /// A certificate that nobody vouches for, as most mail servers have one.
 pub fn self_signed(name: &str) -> Result<Certificate> {
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec![name.to_owned()])?.self_signed(&key)?;
+    let certificate = for_names(vec![name.to_owned()])?.self_signed(&key)?;
     ready(certificate.pem(), certificate.der().clone(), &key)
+}
+
+fn for_names(names: Vec<String>) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(names)?;
+    params.not_after = date_time_ymd(1970, 1, 1) + SystemTime::now().duration_since(UNIX_EPOCH)? + GOOD_FOR;
+    Ok(params)
 }
 
 fn ready(pem: String, der: CertificateDer<'static>, key: &KeyPair) -> Result<Certificate> {
@@ -66,6 +82,6 @@ fn ready(pem: String, der: CertificateDer<'static>, key: &KeyPair) -> Result<Cer
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![der], private)?;
-    Ok(Certificate { certificate: pem, key: key.serialize_pem(), server: Arc::new(server) })
+        .with_single_cert(vec![der.clone()], private)?;
+    Ok(Certificate { certificate: pem, key: key.serialize_pem(), der, server: Arc::new(server) })
 }

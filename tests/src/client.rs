@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
@@ -24,13 +27,14 @@ const REPLY_WITHIN: Duration = Duration::from_secs(60);
 /// The longest reply that is read.
 const MAX_REPLY_BYTES: usize = 1 << 20;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// One connection.
 pub struct Client {
     stream: Box<dyn Stream>,
     input: Vec<u8>,
+    certificate: Option<CertificateDer<'static>>,
 }
 
 /// A whole reply.
@@ -47,7 +51,7 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = tokio::time::timeout(Duration::from_secs(10), TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: Box::new(stream), input: Vec::new() })
+        Ok(Self { stream: Box::new(stream), input: Vec::new(), certificate: None })
     }
 
     /// Connects from an address of 127/8, as relays count sessions by client.
@@ -56,7 +60,7 @@ impl Client {
         socket.bind(SocketAddr::new(source.into(), 0))?;
         let stream = tokio::time::timeout(Duration::from_secs(10), socket.connect(address)).await??;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: Box::new(stream), input: Vec::new() })
+        Ok(Self { stream: Box::new(stream), input: Vec::new(), certificate: None })
     }
 
     /// Connects, reads the banner, says EHLO.
@@ -134,15 +138,15 @@ impl Client {
 
     /// The handshake alone, as SMTPS has it from the start.
     pub async fn handshake(self) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
         let name = ServerName::try_from("relay.example")?;
-        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, self.stream).await?;
-        Ok(Self { stream: Box::new(stream), input: Vec::new() })
+        let stream = tokio_rustls::TlsConnector::from(any_certificate()?).connect(name, self.stream).await?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+        Ok(Self { stream: Box::new(stream), input: Vec::new(), certificate })
+    }
+
+    /// The certificate that the relay showed, in DER; none before a handshake.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
     }
 
     async fn read_reply(&mut self) -> Result<Reply> {
@@ -174,6 +178,18 @@ impl Client {
             self.input.extend_from_slice(buffer.get(..read).unwrap_or_default());
         }
     }
+}
+
+/// TLS that any certificate will do for. Nothing is resumed: each connection is as a new client's.
+pub fn any_certificate() -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 /// Tests look at what is said, not at who vouches for whom.

@@ -29,7 +29,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{ports, wait::locked};
 
-/// How long records may be kept: short, so that a change is seen within a test.
+/// How long records may be kept if nothing else is said: short, so that a change is seen within a test.
 const TTL: u32 = 1;
 
 /// What goes wrong with the questions for a name.
@@ -55,6 +55,7 @@ pub struct Dns {
     zone: Arc<InMemoryZoneHandler>,
     faults: Arc<Faults>,
     server: Server<Handler>,
+    ttl: u32,
 }
 
 #[derive(Default)]
@@ -66,6 +67,11 @@ struct Faults {
 impl Dns {
     /// Starts one with an empty zone, on the same port for UDP and TCP.
     pub async fn start() -> Result<Self> {
+        Self::start_at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free()?)).await
+    }
+
+    /// The same at a given address.
+    pub async fn start_at(address: SocketAddr) -> Result<Self> {
         let zone = Arc::new(InMemoryZoneHandler::empty(Name::root(), ZoneType::Primary, AxfrPolicy::Deny));
         let ns = Name::from_str("ns.")?;
         let soa = SOA::new(ns.clone(), ns, 1, 3600, 600, 86400, TTL);
@@ -74,10 +80,14 @@ impl Dns {
         catalog.upsert(Name::root().into(), vec![zone.clone()]);
         let faults = Arc::new(Faults::default());
         let mut server = Server::new(Handler { catalog, faults: faults.clone() });
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free()?);
         server.register_socket(UdpSocket::bind(address).await?);
         server.register_listener(TcpListener::bind(address).await?, Duration::from_secs(30), 64);
-        Ok(Self { address, zone, faults, server })
+        Ok(Self { address, zone, faults, server, ttl: TTL })
+    }
+
+    /// Records that are added from now on may be kept for so many seconds.
+    pub fn keep_for(&mut self, seconds: u32) {
+        self.ttl = seconds;
     }
 
     /// Where it is.
@@ -142,7 +152,7 @@ impl Dns {
     }
 
     async fn add(&self, of: &str, data: RData) -> Result<()> {
-        self.zone.upsert(Record::from_rdata(name(of)?, TTL, data), 0).await;
+        self.zone.upsert(Record::from_rdata(name(of)?, self.ttl, data), 0).await;
         Ok(())
     }
 }

@@ -23,8 +23,10 @@ pub struct Entry {
     pub recipients: Vec<String>,
     /// The address of the sink.
     pub at: std::net::SocketAddr,
-    /// When its 250 was sent.
+    /// When its 250 was sent, or would have been.
     pub time: Instant,
+    /// Whether the connection was closed in place of a 250.
+    pub is_unanswered: bool,
     /// Bytes, without dot-stuffing.
     pub size: usize,
     /// The message, where the ledger keeps bodies.
@@ -46,7 +48,16 @@ impl Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     entries: Arc<Mutex<Vec<Entry>>>,
-    keeps_bodies: bool,
+    keeps: Keeps,
+}
+
+/// What is kept of the messages themselves.
+#[derive(Debug, Clone, Copy, Default)]
+enum Keeps {
+    #[default]
+    Nothing,
+    Heads,
+    Bodies,
 }
 
 /// What a source has been told.
@@ -54,10 +65,14 @@ pub struct Ledger {
 pub struct Accepted {
     /// By ID: when its 250 came.
     pub at: HashMap<String, Instant>,
+    /// When the dot of each of them went out, and how long its 250 took, in the order of the 250s.
+    pub waits: Vec<(Instant, Duration)>,
     /// IDs that ended in a 5xx.
     pub refused: HashMap<String, String>,
     /// IDs whose dot once got no answer and that were sent again: two copies of them are the client's doing.
     pub ambiguous: Vec<String>,
+    /// IDs whose dot was once answered by a 4xx.
+    pub deferred: Vec<String>,
     /// Replies of 4xx, and connections lost.
     pub retries: u64,
 }
@@ -78,11 +93,25 @@ pub struct Balance {
 impl Ledger {
     /// One that remembers bodies too.
     pub fn with_bodies() -> Self {
-        Self { keeps_bodies: true, ..Self::default() }
+        Self { keeps: Keeps::Bodies, ..Self::default() }
     }
 
-    pub(crate) fn keeps_bodies(&self) -> bool {
-        self.keeps_bodies
+    /// One that remembers the header of what a source made, and all of what a mail server made.
+    pub fn with_heads() -> Self {
+        Self { keeps: Keeps::Heads, ..Self::default() }
+    }
+
+    /// What is kept of the message of an ID.
+    pub(crate) fn kept(&self, id: &str, mut body: Vec<u8>) -> Option<Vec<u8>> {
+        match self.keeps {
+            Keeps::Nothing => return None,
+            Keeps::Heads if !id.is_empty() => {
+                body.truncate(memchr::memmem::find(&body, b"\r\n\r\n").unwrap_or(body.len()));
+                body.shrink_to_fit();
+            }
+            Keeps::Heads | Keeps::Bodies => {}
+        }
+        Some(body)
     }
 
     pub(crate) fn add(&self, entry: Entry) {

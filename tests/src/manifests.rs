@@ -72,6 +72,14 @@ pub fn rule(name: &str, spec: &str) -> String {
     )
 }
 
+/// "pencil" by bcrypt, for Secrets of users.
+pub const HASH_OF_PENCIL: &str = "$2b$10$rVHA.vhC/CQrrK8VCDgRhOAhq35n6eKpiAmcI17OQtHY3lHGzsxou";
+
+/// Manifests of the namespace `mail`, in another one.
+pub fn in_namespace(manifests: &str, namespace: &str) -> String {
+    manifests.replace("namespace: mail", &format!("namespace: {namespace}"))
+}
+
 /// A Secret of type kubernetes.io/tls.
 pub fn tls_secret(name: &str, certificate: &Certificate) -> String {
     let block = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();

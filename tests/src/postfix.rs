@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
 use crate::{ports, process::Process, wait::eventually};
+
+const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
 /// One instance.
 pub struct Postfix {
@@ -30,7 +32,9 @@ pub struct Setup {
     pub relayhost: Option<SocketAddr>,
     /// Takes all mail for these domains into one maildir.
     pub domains: Vec<String>,
-    /// More lines of main.cf.
+    /// Asks this nameserver, at port 53, in place of the machine's. Takes root: it sees an /etc/resolv.conf of its own.
+    pub nameserver: Option<IpAddr>,
+    /// More lines of main.cf, in place of those of the same name.
     pub more: Vec<(String, String)>,
 }
 
@@ -56,7 +60,10 @@ impl Postfix {
         std::fs::write(folder.join("etc/main.cf"), main_cf(folder, &setup).await?)?;
         std::fs::write(folder.join("etc/master.cf"), master_cf(address))?;
         run(Command::new("postfix").arg("-c").arg(folder.join("etc")).args(["check"])).await?;
-        let mut command = Command::new("/usr/lib/postfix/sbin/master");
+        let mut command = match setup.nameserver {
+            None => Command::new(MASTER),
+            Some(nameserver) => with_nameserver(folder, nameserver)?,
+        };
         command.arg("-c").arg(folder.join("etc")).arg("-d");
         let master = Process::start(command, &folder.join("master.log"))?;
         let postfix = Self { folder: folder.to_owned(), address, master };
@@ -174,6 +181,7 @@ async fn main_cf(folder: &Path, setup: &Setup) -> Result<String> {
     if let Some(relayhost) = setup.relayhost {
         lines.push(("relayhost".to_owned(), format!("[{}]:{}", relayhost.ip(), relayhost.port())));
     }
+    lines.retain(|(name, _)| !setup.more.iter().any(|(other, _)| other == name));
     lines.extend(setup.more.iter().cloned());
     let mut text = String::new();
     for (name, value) in lines {
@@ -189,6 +197,7 @@ fn master_cf(address: SocketAddr) -> String {
          cleanup unix n - n - 0 cleanup\n\
          qmgr unix n - n 300 1 qmgr\n\
          tlsmgr unix - - n 1000? 1 tlsmgr\n\
+         tlsproxy unix - - n - 0 tlsproxy\n\
          rewrite unix - - n - - trivial-rewrite\n\
          bounce unix - - n - 0 bounce\n\
          defer unix - - n - 0 bounce\n\
@@ -208,6 +217,16 @@ fn master_cf(address: SocketAddr) -> String {
         address.ip(),
         address.port()
     )
+}
+
+/// The master in a mount namespace of its own; the process stays the one that was started.
+fn with_nameserver(folder: &Path, nameserver: IpAddr) -> Result<Command> {
+    let file = folder.join("resolv.conf");
+    std::fs::write(&file, format!("nameserver {nameserver}\n"))?;
+    let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(file).arg(MASTER);
+    Ok(command)
 }
 
 async fn id(flag: &str) -> Result<String> {

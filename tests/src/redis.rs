@@ -2,26 +2,53 @@
 //! **Owns:** its settings, its folder, its death and return. **Never:** what the relay keeps in it, but counts.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use crate::{ports, process::Process, wait::eventually};
+use crate::{
+    ports,
+    process::Process,
+    wait::{eventually, locked},
+};
 
 /// The settings that the queue needs.
 pub const DURABLE: &[(&str, &str)] =
     &[("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
+/// And those that the operator's Redis has besides, as far as they matter to tests.
+const OWN: &[(&str, &str)] =
+    &[("save", "\"\""), ("rdbcompression", "no"), ("auto-aof-rewrite-min-size", "1gb")];
+
+/// How a server is started.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// Another program than Debian's `redis-server`.
+    pub program: Option<PathBuf>,
+    /// What runs the program, with its own arguments; it has to become the program in the end.
+    pub wrapper: Vec<String>,
+    /// As a sentinel, whose settings are those of sentinels.
+    pub is_sentinel: bool,
+}
 
 /// A server of one test's own.
 #[derive(Debug)]
 pub struct Redis {
     folder: PathBuf,
-    port: u16,
-    settings: Vec<(String, String)>,
+    door: Door,
+    way: Way,
     process: Option<Process>,
+}
+
+/// The way to a server, for whoever asks it while others kill it and change its password.
+#[derive(Debug, Clone)]
+pub struct Door {
+    port: u16,
+    password: Arc<Mutex<Option<String>>>,
 }
 
 impl Redis {
@@ -32,33 +59,55 @@ impl Redis {
 
     /// Starts one with other settings on top of the durable ones.
     pub async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_as(folder, Way::default(), settings).await
+    }
+
+    /// The same in a way of its own. What the server is told to remember of its settings outlives it.
+    pub async fn start_as(folder: &Path, way: Way, settings: &[(&str, &str)]) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let kept = DURABLE.iter().filter(|(name, _)| !settings.iter().any(|(other, _)| other == name));
-        let settings = kept.chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut redis = Self {
-            folder: folder.to_owned(),
-            port: ports::free()?,
-            settings: settings.collect(),
-            process: None,
-        };
+        let port = ports::free()?;
+        let mut lines = format!("port {port}\nbind 127.0.0.1\ndir {}\nprotected-mode no\n", folder.display());
+        let own: &[(&str, &str)] = if way.is_sentinel { &[] } else { OWN };
+        let durable = if way.is_sentinel { &[] } else { DURABLE };
+        let kept = durable.iter().filter(|(name, _)| !settings.iter().any(|(other, _)| other == name));
+        for (name, value) in own.iter().chain(kept).chain(settings) {
+            lines.push_str(&format!("{name} {value}\n"));
+        }
+        let door = Door { port, password: Arc::default() };
+        let mut redis = Self { folder: folder.to_owned(), door, way, process: None };
+        std::fs::write(redis.config(), lines)?;
         redis.restart().await?;
         Ok(redis)
     }
 
+    fn config(&self) -> PathBuf {
+        self.folder.join("redis.conf")
+    }
+
     /// Starts it again on the same folder and port.
     pub async fn restart(&mut self) -> Result<()> {
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        command.arg("--dir").arg(&self.folder).args(["--daemonize", "no", "--protected-mode", "no"]);
-        for (name, value) in &self.settings {
-            command.arg(format!("--{name}")).args(value.split(' '));
-        }
-        self.process = Some(Process::start(command, &self.folder.join("redis.log"))?);
+        self.launch()?;
         eventually("Redis to answer PING", Duration::from_secs(60), async || {
             self.command(&["PING"]).await.ok().filter(|answer| answer == "PONG")
         })
         .await
         .with_context(|| self.log())?;
+        Ok(())
+    }
+
+    /// The same, and doesn't wait.
+    pub fn launch(&mut self) -> Result<()> {
+        let program = self.way.program.clone().unwrap_or_else(|| "redis-server".into());
+        let mut words = self.way.wrapper.iter().map(std::ffi::OsString::from).chain([program.into()]);
+        let mut command = Command::new(words.next().context("there is a program")?);
+        command.args(words).arg(self.config()).args(["--port", &self.port().to_string()]);
+        if self.way.is_sentinel {
+            command.arg("--sentinel");
+        }
+        if let Some(password) = &*locked(&self.door.password) {
+            command.args(["--requirepass", password]);
+        }
+        self.process = Some(Process::start(command, &self.folder.join("redis.log"))?);
         Ok(())
     }
 
@@ -70,11 +119,37 @@ impl Redis {
         }
     }
 
-    /// `kill -9`, and its folder emptied: a volume lost.
+    /// `kill -9`, and its folder emptied but for its settings: a volume lost.
     pub async fn wipe(&mut self) -> Result<()> {
         self.kill().await?;
+        let settings = std::fs::read(self.config())?;
         std::fs::remove_dir_all(&self.folder)?;
-        std::fs::create_dir_all(&self.folder).context("making the folder again")
+        std::fs::create_dir_all(&self.folder).context("making the folder again")?;
+        std::fs::write(self.config(), settings).context("writing its settings again")
+    }
+
+    /// Its volume goes to another machine: another address, the same files.
+    pub async fn relocate(&mut self) -> Result<()> {
+        self.kill().await?;
+        self.door.port = ports::free()?;
+        self.restart().await
+    }
+
+    /// From now on new connections need this password.
+    pub async fn set_password(&mut self, password: &str) -> Result<()> {
+        self.set("requirepass", password).await?;
+        *locked(&self.door.password) = Some(password.to_owned());
+        Ok(())
+    }
+
+    /// Cuts every connection.
+    pub async fn cut_all(&self) -> Result<()> {
+        self.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await.map(drop)
+    }
+
+    /// How many connections it has, but for the one that asks.
+    pub async fn connections(&self) -> Result<usize> {
+        Ok(self.command(&["CLIENT", "LIST"]).await?.lines().count().saturating_sub(1))
     }
 
     /// SIGSTOP.
@@ -87,6 +162,26 @@ impl Redis {
         self.running()?.resume()
     }
 
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|process| process.ended().is_some())
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.door.port
+    }
+
+    /// The way to it, as long as it isn't relocated.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
     /// The process.
     pub fn running(&self) -> Result<&Process> {
         self.process.as_ref().context("Redis is down")
@@ -94,7 +189,7 @@ impl Redis {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        self.door.url()
     }
 
     /// What it wrote.
@@ -107,14 +202,16 @@ impl Redis {
         self.command(&["CONFIG", "SET", name, value]).await.map(drop)
     }
 
+    /// The same, and of the server that comes after it. (`CONFIG REWRITE` would write down too that there is no password.)
+    pub async fn set_for_good(&self, name: &str, value: &str) -> Result<()> {
+        self.set(name, value).await?;
+        let mut settings = std::fs::OpenOptions::new().append(true).open(self.config())?;
+        writeln!(settings, "{name} {value}").context("writing a setting")
+    }
+
     /// One command on a connection of its own; the answer as text.
     pub async fn command(&self, words: &[&str]) -> Result<String> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection =
-            tokio::time::timeout(Duration::from_secs(2), client.get_multiplexed_async_connection()).await??;
-        let mut command = redis::cmd(words.first().context("a command has a name")?);
-        command.arg(words.get(1..).unwrap_or_default());
-        Ok(text(&tokio::time::timeout(Duration::from_secs(10), command.query_async(&mut connection)).await??))
+        self.door.command(words).await
     }
 
     /// A figure of `INFO`, such as `total_commands_processed`.
@@ -123,6 +220,25 @@ impl Redis {
         let prefix = format!("{name}:");
         let line = info.lines().find_map(|line| line.strip_prefix(&prefix)).context("INFO has the figure")?;
         line.trim().parse().context("the figure is a number")
+    }
+}
+
+impl Door {
+    fn url(&self) -> String {
+        match &*locked(&self.password) {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}/", self.port),
+            None => format!("redis://127.0.0.1:{}/", self.port),
+        }
+    }
+
+    /// One command on a connection of its own; the answer as text.
+    pub async fn command(&self, words: &[&str]) -> Result<String> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection =
+            tokio::time::timeout(Duration::from_secs(2), client.get_multiplexed_async_connection()).await??;
+        let mut command = redis::cmd(words.first().context("a command has a name")?);
+        command.arg(words.get(1..).unwrap_or_default());
+        Ok(text(&tokio::time::timeout(Duration::from_secs(10), command.query_async(&mut connection)).await??))
     }
 }
 

@@ -21,10 +21,16 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 pub struct Setup {
     /// The folder of YAML files.
     pub manifests: PathBuf,
+    /// A compiled configuration, to be run instead of the manifests.
+    pub config: Option<PathBuf>,
+    /// Another binary than the one that was built.
+    pub binary: Option<PathBuf>,
+    /// What runs the binary, with its own arguments; it has to become the binary in the end.
+    pub wrapper: Vec<String>,
     /// `--redis`, one each.
     pub redis: Vec<String>,
-    /// The nameserver.
-    pub dns: SocketAddr,
+    /// The nameserver; the system's if absent.
+    pub dns: Option<SocketAddr>,
     /// The port of MX hosts.
     pub mx_port: u16,
     /// The names of the listeners to bind on free ports; the first is what [`Relay::smtp`] gives.
@@ -114,6 +120,18 @@ impl Relay {
         self.ready().await
     }
 
+    /// Starts another in its place, on the same ports, and doesn't wait.
+    pub async fn replace(&mut self, change: impl FnOnce(&mut Setup)) -> Result<()> {
+        change(&mut self.setup);
+        self.process = spawn(&self.setup, self.admin, &self.listeners).await?;
+        Ok(())
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// Waits for `/readyz`.
     pub async fn ready(&mut self) -> Result<()> {
         let waited = eventually("the relay to be ready", READY_WITHIN, async || {
@@ -184,7 +202,22 @@ impl Relay {
 
     /// The hash of the config that it runs.
     pub async fn config_hash(&self) -> Result<String> {
-        Ok(http::get(self.admin, "/v1/config").await?.1)
+        let (_, page) = http::get(self.admin, "/v1/config").await?;
+        let page: serde_json::Value = serde_json::from_str(&page)?;
+        Ok(page["hash"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// A page of the admin port that is JSON.
+    pub async fn json(&self, path: &str) -> Result<serde_json::Value> {
+        serde_json::from_str(&http::get(self.admin, path).await?.1).with_context(|| format!("{path} is JSON"))
+    }
+
+    /// What `/v1/queue` says of a shard.
+    pub async fn shard(&self, name: &str) -> Result<serde_json::Value> {
+        let page = self.json("/v1/queue").await?;
+        let shards = page["shards"].as_array().context("a list of shards")?;
+        let found = shards.iter().find(|shard| shard["name"] == name);
+        found.cloned().with_context(|| format!("shard {name} in {page}"))
     }
 
     /// `ctl` with these arguments; its output.
@@ -211,12 +244,30 @@ impl Relay {
 }
 
 async fn spawn(setup: &Setup, admin: SocketAddr, listeners: &[(String, SocketAddr)]) -> Result<Process> {
-    let mut command = Command::new(binary().await?);
-    command.arg("run").arg("--manifests").arg(&setup.manifests);
+    let binary = match &setup.binary {
+        Some(binary) => binary.clone(),
+        None => binary().await?,
+    };
+    let mut command = match setup.wrapper.split_first() {
+        None => Command::new(binary),
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+    };
+    command.arg("run");
+    match &setup.config {
+        Some(file) => command.arg("--config").arg(file),
+        None => command.arg("--manifests").arg(&setup.manifests),
+    };
     for url in &setup.redis {
         command.args(["--redis", url]);
     }
-    command.args(["--dns", &setup.dns.to_string(), "--mx-port", &setup.mx_port.to_string()]);
+    command.args(["--mx-port", &setup.mx_port.to_string()]);
+    if let Some(dns) = setup.dns {
+        command.args(["--dns", &dns.to_string()]);
+    }
     command.args(["--admin", &admin.to_string()]).arg("--ctl").arg(setup.folder.join("ctl.sock"));
     for (name, address) in listeners {
         command.args(["--listen", &format!("{name}={address}")]);

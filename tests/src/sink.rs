@@ -3,6 +3,7 @@
 
 pub mod rules;
 mod session;
+mod text;
 
 use std::{
     net::SocketAddr,
@@ -10,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -34,6 +36,8 @@ pub struct Setup {
     pub tls: Option<Arc<ServerConfig>>,
     /// Takes AUTH PLAIN with these, and asks for it.
     pub auth: Option<(String, String)>,
+    /// As far away as this: the banner comes two of it late (as a connection is made in one), each reply one.
+    pub round_trip: Duration,
 }
 
 impl Default for Setup {
@@ -45,6 +49,7 @@ impl Default for Setup {
             extensions: extensions.map(str::to_owned).to_vec(),
             tls: None,
             auth: None,
+            round_trip: Duration::ZERO,
         }
     }
 }
@@ -150,7 +155,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counts: Arc<Counts>,
         };
         // Out of descriptors: those that are open go on, and free some.
         let Ok((stream, client)) = accepted else {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let (shared, counts, stop) = (shared.clone(), counts.clone(), stop.clone());

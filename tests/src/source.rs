@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    client::Stream,
     ledger::{Accepted, ID_HEADER},
     wait::locked,
 };
@@ -31,18 +33,24 @@ pub struct Load {
     pub sessions: usize,
     /// Messages in all.
     pub messages: usize,
-    /// Envelope sender.
+    /// Envelope sender; a `*` in it stands for the message's ID.
     pub sender: String,
-    /// Recipients, taken in turn, one a message.
+    /// Recipients, taken in turn.
     pub recipients: Vec<String>,
+    /// Recipients of a message, which follow each other in `recipients`.
+    pub together: usize,
     /// Bytes of a message, about.
     pub size: usize,
-    /// What stands below the header, ended by CRLF, in place of the same sentence up to `size`.
-    pub body: Option<Arc<str>>,
+    /// What stands below the header, ended by CRLF, in place of the same sentence up to `size`; taken in turn.
+    pub bodies: Vec<Arc<str>>,
     /// Messages per connection.
     pub per_connection: usize,
+    /// STARTTLS on each connection, by this.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Put in front of each ID.
     pub prefix: String,
+    /// How many begin in a second, however long each takes; as fast as it goes, if absent.
+    pub per_second: Option<u32>,
     /// How long a client waits before it tries again.
     pub pause: Duration,
     /// When those that are left give up.
@@ -58,13 +66,28 @@ impl Load {
             messages,
             sender: "app@sender.example".to_owned(),
             recipients: vec![recipient.to_owned()],
+            together: 1,
             size: 2048,
-            body: None,
+            bodies: Vec::new(),
             per_connection: 10,
+            tls: None,
             prefix: format!("{:08x}", rand::random::<u32>()),
+            per_second: None,
             pause: Duration::from_millis(100),
             deadline: Duration::from_secs(180),
         }
+    }
+
+    fn sender_of(&self, id: &str) -> String {
+        self.sender.replace('*', id)
+    }
+
+    /// Whom the message of a number goes to.
+    pub fn recipients_of(&self, number: usize) -> Vec<String> {
+        let from = number * self.together;
+        (from..from + self.together)
+            .filter_map(|at| self.recipients.get(at % self.recipients.len()).cloned())
+            .collect()
     }
 }
 
@@ -87,12 +110,24 @@ impl Source {
                 load: load.clone(),
                 accepted: accepted.clone(),
                 next: next.clone(),
+                started,
                 deadline: started + load.deadline,
                 target: number,
             };
             sessions.spawn(session.run());
         }
         Self { accepted, sessions, started }
+    }
+
+    /// Replies of 4xx, and connections lost, so far.
+    pub fn retries(&self) -> u64 {
+        locked(&self.accepted).retries
+    }
+
+    /// How long the 250s behind the first so many took, as far as there are more.
+    pub fn waits_from(&self, first: usize) -> Vec<Duration> {
+        let accepted = locked(&self.accepted);
+        accepted.waits.get(first..).unwrap_or_default().iter().map(|(_, wait)| *wait).collect()
     }
 
     /// How many have their 250 so far.
@@ -128,6 +163,13 @@ pub fn message(id: &str, sender: &str, recipient: &str, size: usize) -> String {
     text
 }
 
+/// MAIL, RCPT and DATA, one a line.
+fn envelope(sender: &str, recipients: &[String]) -> String {
+    let recipients: String =
+        recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>\r\n")).collect();
+    format!("MAIL FROM:<{sender}>\r\n{recipients}DATA\r\n")
+}
+
 fn header(id: &str, sender: &str, recipient: &str) -> String {
     format!(
         "From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: {id}\r\nDate: Tue, 1 Sep 2026 12:00:00 +0000\r\n\
@@ -139,20 +181,24 @@ struct Session {
     load: Arc<Load>,
     accepted: Arc<Mutex<Accepted>>,
     next: Arc<AtomicUsize>,
+    started: Instant,
     deadline: Instant,
     target: usize,
 }
 
 /// What became of one message.
 enum Sent {
-    Accepted,
+    Accepted {
+        /// Since the dot.
+        wait: Duration,
+    },
     Refused(String),
     /// 4xx; the connection goes on.
     Later,
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     input: Vec<u8>,
     left: usize,
     /// Whether the dot of the message under way has gone out.
@@ -167,14 +213,19 @@ impl Session {
             if number >= self.load.messages {
                 break;
             }
+            if let Some(rate) = self.load.per_second {
+                let begins = self.started + Duration::from_secs_f64(number as f64 / f64::from(rate));
+                tokio::time::sleep_until(begins.into()).await;
+            }
             let id = format!("{}-{number}", self.load.prefix);
-            let recipient =
-                self.load.recipients.get(number % self.load.recipients.len()).cloned().unwrap_or_default();
-            let text = match &self.load.body {
-                Some(body) => header(&id, &self.load.sender, &recipient) + body,
-                None => message(&id, &self.load.sender, &recipient, self.load.size),
+            let (sender, recipients) = (self.load.sender_of(&id), self.load.recipients_of(number));
+            let first = recipients.first().map(String::as_str).unwrap_or_default();
+            let text = match self.load.bodies.get(number % self.load.bodies.len().max(1)) {
+                Some(body) => header(&id, &sender, first) + body,
+                None => message(&id, &sender, first, self.load.size),
             };
-            self.until_answered(&mut connection, &id, &recipient, &text).await?;
+            let envelope = envelope(&sender, &recipients);
+            self.until_answered(&mut connection, &id, &envelope, &text).await?;
         }
         if let Some(mut connection) = connection {
             // The other side may be gone by now; the messages aren't.
@@ -187,7 +238,7 @@ impl Session {
         &mut self,
         slot: &mut Option<Connection>,
         id: &str,
-        recipient: &str,
+        envelope: &str,
         text: &str,
     ) -> Result<()> {
         loop {
@@ -202,16 +253,23 @@ impl Session {
                 continue;
             };
             connection.left -= 1;
-            match connection.message(&self.load.sender, recipient, text).await {
-                Ok(Sent::Accepted) => {
-                    locked(&self.accepted).at.insert(id.to_owned(), Instant::now());
+            match connection.message(envelope, text).await {
+                Ok(Sent::Accepted { wait }) => {
+                    let (mut accepted, now) = (locked(&self.accepted), Instant::now());
+                    accepted.at.insert(id.to_owned(), now);
+                    accepted.waits.push((now - wait, wait));
                     return Ok(());
                 }
                 Ok(Sent::Refused(reply)) => {
                     locked(&self.accepted).refused.insert(id.to_owned(), reply);
                     return Ok(());
                 }
-                Ok(Sent::Later) => self.later().await,
+                Ok(Sent::Later) => {
+                    if connection.is_dot_sent {
+                        locked(&self.accepted).deferred.push(id.to_owned());
+                    }
+                    self.later().await;
+                }
                 Err(_) => {
                     if connection.is_dot_sent {
                         locked(&self.accepted).ambiguous.push(id.to_owned());
@@ -234,23 +292,32 @@ impl Session {
         let stream =
             tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(target)).await.ok()?.ok()?;
         stream.set_nodelay(true).ok()?;
-        let mut connection =
-            Connection { stream, input: Vec::new(), left: self.load.per_connection, is_dot_sent: false };
-        connection.reply().await.ok().filter(|reply| reply.starts_with('2'))?;
-        connection.say(b"EHLO source.example\r\n").await.ok()?;
-        connection.reply().await.ok().filter(|reply| reply.starts_with('2'))?;
-        Some(connection)
+        let (stream, left) = (Box::new(stream), self.load.per_connection);
+        let mut connection = Connection { stream, input: Vec::new(), left, is_dot_sent: false };
+        connection.expect_yes().await.ok()?;
+        connection.ask(b"EHLO source.example\r\n").await.ok()?;
+        match &self.load.tls {
+            None => Some(connection),
+            Some(config) => connection.start_tls(config).await.ok(),
+        }
     }
 }
 
 impl Connection {
     /// One transaction, its commands pipelined as RFC 2920 allows.
-    async fn message(&mut self, sender: &str, recipient: &str, text: &str) -> Result<Sent> {
+    async fn message(&mut self, envelope: &str, text: &str) -> Result<Sent> {
         self.is_dot_sent = false;
-        self.say(format!("MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n").as_bytes()).await?;
-        let replies = [self.reply().await?, self.reply().await?, self.reply().await?];
-        if !replies[2].starts_with("354") {
-            let reply = replies.into_iter().find(|reply| !reply.starts_with('2')).unwrap_or_default();
+        self.say(envelope.as_bytes()).await?;
+        let mut bad = None;
+        for _ in envelope.lines() {
+            let reply = self.reply().await?;
+            if !reply.starts_with(['2', '3']) {
+                bad.get_or_insert(reply);
+            } else if reply.starts_with('3') && bad.is_some() {
+                bail!("a recipient was refused and the others were not: the message can't be taken back");
+            }
+        }
+        if let Some(reply) = bad {
             self.say(b"RSET\r\n").await?;
             self.reply().await?;
             return Ok(if reply.starts_with('5') { Sent::Refused(reply) } else { Sent::Later });
@@ -260,17 +327,40 @@ impl Connection {
         data.extend_from_slice(b".\r\n");
         self.is_dot_sent = true;
         self.say(&data).await?;
+        let dot = Instant::now();
         let reply = self.reply().await?;
-        self.is_dot_sent = false;
         Ok(match reply.as_bytes().first() {
-            Some(b'2') => Sent::Accepted,
+            Some(b'2') => Sent::Accepted { wait: dot.elapsed() },
             Some(b'5') => Sent::Refused(reply),
             _ => Sent::Later,
         })
     }
 
+    async fn start_tls(mut self, config: &Arc<ClientConfig>) -> Result<Self> {
+        self.ask(b"STARTTLS\r\n").await?;
+        let connector = tokio_rustls::TlsConnector::from(config.clone());
+        self.stream = Box::new(connector.connect(ServerName::try_from("relay.example")?, self.stream).await?);
+        self.ask(b"EHLO source.example\r\n").await?;
+        Ok(self)
+    }
+
+    async fn ask(&mut self, line: &[u8]) -> Result<()> {
+        self.say(line).await?;
+        self.expect_yes().await
+    }
+
+    async fn expect_yes(&mut self) -> Result<()> {
+        let reply = self.reply().await?;
+        if !reply.starts_with('2') {
+            bail!("expected a 2xx, found {reply:?}");
+        }
+        Ok(())
+    }
+
     async fn say(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes).await.context("writing")
+        self.stream.write_all(bytes).await?;
+        // Over TLS what was written may still wait for this.
+        self.stream.flush().await.context("writing")
     }
 
     /// The last line of a reply.

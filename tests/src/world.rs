@@ -11,6 +11,7 @@ use crate::{
     dns::Dns,
     ledger::{Entry, Ledger},
     manifests::{MailRelay, Manifests},
+    mounted::{self, Mounted},
     ports::Subnet,
     redis::Redis,
     relay::{self, Relay},
@@ -104,13 +105,32 @@ impl World {
         };
         relay::Setup {
             manifests: self.manifests.folder().to_owned(),
+            config: None,
+            binary: None,
+            wrapper: Vec::new(),
             redis: self.redis.iter().enumerate().map(url).collect(),
-            dns: self.dns.address(),
+            dns: Some(self.dns.address()),
             mx_port: self.subnet.port(),
             listeners: vec!["smtp".to_owned()],
             arguments: Vec::new(),
             folder: self.folder.path().join(format!("relay-{}", self.relays.len())),
         }
+    }
+
+    /// The manifests, compiled, in a volume; each shard at its server.
+    pub async fn mounted(&self) -> Result<Mounted> {
+        let mut mounted = Mounted::new(&self.folder.path().join("volume"), self.manifests.folder()).await?;
+        mounted.edit(|config| {
+            for (number, redis) in self.redis.iter().enumerate() {
+                mounted::shard(config, &shard(number).to_string())["url"] = redis.url().into();
+            }
+        })?;
+        Ok(mounted)
+    }
+
+    /// What a relay that runs a mounted configuration is started with.
+    pub fn setup_mounted(&self, mounted: &Mounted) -> relay::Setup {
+        relay::Setup { config: Some(mounted.file()), redis: Vec::new(), ..self.setup() }
     }
 
     /// Starts a relay and waits until it is ready.

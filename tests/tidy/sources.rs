@@ -22,9 +22,9 @@ impl Source {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.is_harness()
     }
 
-    /// The harness, the test binaries and xtask.
+    /// The harness, the test binaries, xtask and the fuzz targets.
     pub(crate) fn is_harness(&self) -> bool {
-        self.path.starts_with("tests/")
+        self.path.starts_with("tests/") || self.path.starts_with("relay/fuzz/")
     }
 
     pub(crate) fn lines(&self) -> usize {

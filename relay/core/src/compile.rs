@@ -4,13 +4,17 @@
 //! A broken rule, or one whose Secret is missing, keeps its match and defers. One that isn't allowed in has no effect at all.
 
 mod conflict;
+mod dkim;
 mod names;
+mod queue;
 mod relay;
 mod report;
 mod rule;
+mod running;
 mod secrets;
 mod treatment;
 mod verdict;
+mod workloads;
 
 use postrider_crds::{MailRelay, status::reasons};
 
@@ -100,19 +104,22 @@ fn without_parent(resources: &Resources, rule: &postrider_crds::RoutingRule) -> 
         if is_there(wanted, &parent.name) {
             continue;
         }
-        let found = format!("no MailRelay {} in namespace {wanted}", shown(&parent.name));
         let known = resources.relays.iter().map(|relay| name_of(&relay.metadata));
         let field = format!("spec.parentRefs[{index}]");
-        problems.push(
-            Problem::invalid(field, found, "a MailRelay that is there")
-                .because(Weight::Unresolved, reasons::NO_MATCHING_PARENT)
-                .or_did_you_mean(&parent.name, known),
-        );
+        problems.push(Problem { field, ..no_such_relay(wanted, &parent.name, known) });
     }
     if problems.is_empty() {
         return None;
     }
     Some(Verdict::new(rule::subject_of(rule), rule.metadata.generation, Effect::None, problems))
+}
+
+/// What is to be said of a reference to a MailRelay that isn't there. `known` are the names of those that are.
+pub fn no_such_relay<'a>(namespace: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Problem {
+    let found = format!("no MailRelay {} in namespace {namespace}", shown(name));
+    Problem::invalid("spec.parentRefs", found, "a MailRelay that is there")
+        .because(Weight::Unresolved, reasons::NO_MATCHING_PARENT)
+        .or_did_you_mean(name, known)
 }
 
 #[cfg(test)]

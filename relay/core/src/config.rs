@@ -2,21 +2,28 @@
 //! **Owns:** its form (versioned, serde), its canonical JSON and the hash of that. **Never:** how it came about (compile), files.
 //! What can be read back is complete: whoever has a `Config` needs no resource and no Secret.
 
+mod dkim;
 mod hash;
 mod listener;
+mod packed;
 mod queue;
 mod rule;
 mod secret;
+
+use std::time::Duration;
 
 use ipnet::IpNet;
 use postrider_mail::{Domain, HostName, Mailbox, ReplyCode};
 use serde::{Deserialize, Serialize};
 
+pub use dkim::{DkimDomain, DkimKey, Signing};
 pub use hash::{ConfigHash, InvalidConfigHash};
 pub use listener::{
     Auth, BareLineEnds, Certificate, DomainSet, Listener, ListenerLimits, ListenerTls, Protocol, TlsDemand,
+    bound_port,
 };
-pub use queue::{Durability, Queue, QueueKind, Shard};
+pub use packed::MAX_BYTES;
+pub use queue::{Durability, Queue, QueueKind, QueueMode, Shard};
 pub use rule::{Rule, RuleName, Rules, Scope};
 pub use secret::{InvalidPasswordHash, PasswordHash, Secret};
 
@@ -24,6 +31,8 @@ use crate::policy::PolicyFields;
 
 /// The form that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
+/// Mail that can't be tried for a reason of the relay's own waits so long at most.
+const SHORT_WAIT: Duration = Duration::from_secs(60);
 
 /// What a relay runs by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +53,9 @@ pub struct Config {
     pub default_route: Route,
     /// How mail is treated where no rule says it.
     pub defaults: PolicyFields,
+    /// Whose mail is signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dkim: Vec<DkimDomain>,
     /// Own and private addresses that mail may be sent to all the same.
     pub allowed_destinations: Vec<IpNet>,
     /// The rules, and what finds them.
@@ -231,6 +243,12 @@ pub enum UnreadableConfig {
         /// Its format.
         found: u32,
     },
+    /// There is too much of it.
+    #[error("found more than {} MiB of configuration; expected at most that; split the MailRelay", MAX_BYTES >> 20)]
+    TooLarge,
+    /// It begins as gzip, but isn't all of it.
+    #[error("found a broken gzip stream ({0}); expected a whole one; write the file by a rename")]
+    BrokenGzip(std::io::Error),
     /// It has another form.
     #[error("{path}: {message}; expected a file that `postrider-relay` or the operator compiled")]
     Malformed {
@@ -239,6 +257,12 @@ pub enum UnreadableConfig {
         /// What was found there.
         message: String,
     },
+}
+
+/// A message without the values that it quotes.
+fn unquoted(message: &str) -> String {
+    let parts = message.split('"').enumerate();
+    parts.map(|(at, part)| if at % 2 == 0 { part } else { "\"…\"" }).collect()
 }
 
 /// All parts of a [`Config`], by name.
@@ -258,6 +282,8 @@ pub struct ConfigParts {
     pub default_route: Route,
     /// See [`Config::defaults`].
     pub defaults: PolicyFields,
+    /// See [`Config::dkim`].
+    pub dkim: Vec<DkimDomain>,
     /// See [`Config::allowed_destinations`].
     pub allowed_destinations: Vec<IpNet>,
     /// See [`Config::rules`]; put into their order here.
@@ -279,6 +305,7 @@ impl ConfigParts {
             delivery: DeliveryMode::Active,
             default_route: Route::Mx,
             defaults: PolicyFields::default(),
+            dkim: Vec::new(),
             allowed_destinations: Vec::new(),
             rules: Vec::new(),
             drain: Drain::default(),
@@ -304,6 +331,7 @@ impl From<ConfigParts> for Config {
             delivery: parts.delivery,
             default_route: parts.default_route,
             defaults: parts.defaults,
+            dkim: parts.dkim,
             allowed_destinations: parts.allowed_destinations,
             rules: Rules::new(parts.rules),
             drain: parts.drain,
@@ -329,7 +357,9 @@ impl Config {
         struct Header {
             format: u32,
         }
-        let malformed = |path: String, message: String| UnreadableConfig::Malformed { path, message };
+        // What was found may be a secret in the wrong place.
+        let malformed =
+            |path: String, message: String| UnreadableConfig::Malformed { path, message: unquoted(&message) };
         let header: Header =
             serde_json::from_slice(bytes).map_err(|err| malformed("format".into(), err.to_string()))?;
         if header.format > FORMAT {
@@ -353,6 +383,11 @@ impl Config {
     /// Whether mail is accepted but not sent.
     pub fn is_paused(&self) -> bool {
         self.delivery == DeliveryMode::Paused
+    }
+
+    /// The longest wait between two attempts that any mail can have here.
+    pub fn longest_wait(&self) -> Duration {
+        self.rules.longest_wait().max(self.defaults.complete().retry.max).max(SHORT_WAIT)
     }
 
     /// The address that bounces name as their From.

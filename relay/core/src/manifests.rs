@@ -6,9 +6,9 @@
 mod document;
 mod schema;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use postrider_crds::{MailRelay, RoutingRule};
+use postrider_crds::{LabelSelector, MailRelay, RoutingRule};
 
 pub use crate::compile::{Problem, Subject};
 use crate::config::Secret;
@@ -30,8 +30,21 @@ pub struct Resources {
     pub secrets: BTreeMap<(String, String), SecretData>,
     /// Labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Pods that may be clients. Manifests have none: a cluster's operator knows them.
+    pub pods: Vec<Pod>,
     /// Where each comes from: `FILE, document N`. Empty for those of a cluster.
     pub origins: BTreeMap<Subject, String>,
+}
+
+/// A pod with addresses of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A Secret's content.
@@ -84,6 +97,14 @@ pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Loaded {
 }
 
 impl Resources {
+    /// Whether a selector means this namespace.
+    pub fn is_namespace(&self, selector: &LabelSelector, namespace: &str) -> bool {
+        let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
+        // Kubernetes gives each namespace this one.
+        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        selector.matches(&labels)
+    }
+
     /// The MailRelay that `wanted` (`NAMESPACE/NAME` or `NAME`) names, or the only one.
     ///
     /// # Errors

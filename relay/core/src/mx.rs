@@ -56,10 +56,8 @@ impl MxTarget {
         if name.is_empty() {
             return Self::Null;
         }
-        // A name whose last label is a number is an address that someone typed in (10.0.0.1.): no such top level exists.
-        let is_numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         match HostName::parse(name) {
-            Ok(host) if !is_numeric => Self::Host(host),
+            Ok(host) if !is_address(&host) => Self::Host(host),
             _ => Self::Broken(name.chars().take(80).collect()),
         }
     }
@@ -255,6 +253,12 @@ fn sole(host: HostName, origin: Origin) -> Candidates {
         list: vec![Candidate { preference: 0, target: MxTarget::Host(host), origin }],
         is_complete: true,
     }
+}
+
+/// A name whose last label is a number is an address that someone typed in (10.0.0.1.): no such top level exists. Asked of the
+/// normal form, where other scripts' dots and digits are those of ASCII.
+fn is_address(host: &HostName) -> bool {
+    host.as_str().rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_own_name(target: &MxTarget, to: &Destinations) -> bool {

@@ -173,6 +173,8 @@ impl FarText {
             }
             kept.push(c);
         }
+        // The cut may have come behind a space. What is kept reads back as it is.
+        kept.truncate(kept.trim_end().len());
         Self(kept.into_boxed_str())
     }
 
@@ -213,5 +215,11 @@ mod tests {
         let text = FarText::new(&format!("no\r\nsuch\u{7}user {}", "é".repeat(600)));
         assert!(text.as_str().starts_with("no  such?user é"));
         assert!(text.as_str().len() <= MAX_FAR_TEXT_BYTES);
+    }
+
+    #[test]
+    fn far_text_that_was_cut_at_a_space_reads_back_the_same() {
+        let text = FarText::new(&format!("{} {}", "x".repeat(MAX_FAR_TEXT_BYTES - 1), "y"));
+        assert_eq!(FarText::new(text.as_str()), text);
     }
 }

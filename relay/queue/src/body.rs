@@ -238,7 +238,8 @@ impl Partition {
         let missing = |chunk| BodyError::Missing { id: id.clone(), chunk };
         let count = answer::optional_bytes(answers.next().unwrap_or_default())?.ok_or_else(|| missing(0))?;
         let count: u32 = answer::parsed(&String::from_utf8_lossy(&count))?;
-        let mut chunks = Vec::with_capacity(count as usize);
+        // The count is the store's word, of which no memory is taken before the chunks are there.
+        let mut chunks = Vec::new();
         let mut loaded: Vec<Value> = answers.collect();
         while (chunks.len() as u64) < u64::from(count) {
             for value in std::mem::take(&mut loaded) {
@@ -261,7 +262,7 @@ impl Partition {
 }
 
 /// A chunk as stored: `l` and LZ4 with its length in front where that is an eighth smaller at least, else `r` and the bytes.
-fn encode(parts: &[&[u8]]) -> Vec<u8> {
+pub fn encode(parts: &[&[u8]]) -> Vec<u8> {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
     let mut raw = Vec::with_capacity(len + 1);
     raw.push(RAW);
@@ -279,7 +280,11 @@ fn encode(parts: &[&[u8]]) -> Vec<u8> {
     stored
 }
 
-fn decode(stored: Vec<u8>) -> Result<Bytes, Box<str>> {
+/// A chunk as it was before it was stored.
+///
+/// # Errors
+/// It can't be read, or says that it is larger than [`CHUNK_BYTES`].
+pub fn decode(stored: Vec<u8>) -> Result<Bytes, Box<str>> {
     match stored.split_first() {
         Some((&RAW, _)) => Ok(Bytes::from(stored).slice(1..)),
         Some((&LZ4, packed)) => {

@@ -75,6 +75,8 @@ pub struct ClaimRequest {
     pub per_lane: u32,
     /// Whether one that has to be tried alone may be among them.
     pub may_take_alone: bool,
+    /// The longest wait there is: a due further off comes from a clock that has jumped since, and comes down to it.
+    pub longest_wait: Duration,
     /// Under which config: suspensions by another one count for nothing.
     pub config: ConfigTag,
 }
@@ -254,7 +256,7 @@ impl Partition {
             request.per_lane.max(1).to_string(),
             u8::from(request.may_take_alone).to_string(),
             request.config.as_str().to_owned(),
-            millis(LONGEST_WAIT).to_string(),
+            millis(request.longest_wait).to_string(),
         ];
         args.extend(Class::ALL.iter().flat_map(|class| [class.to_string(), class.weight().to_string()]));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -330,7 +332,5 @@ impl Entry {
 
 /// How long a record that can't be read stays away.
 pub const UNREADABLE_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait that a policy can ask for (720 h); a due further off comes from a clock that has jumped since.
-const LONGEST_WAIT: Duration = Duration::from_secs(720 * 3_600);
 /// Deliveries claimed in one call, at most.
 pub const MAX_CLAIM: u32 = 64;

@@ -3,7 +3,13 @@
 //! itself: whoever asked decides, for only they know whether it may run twice. (A script that the store doesn't know did not run:
 //! that one is loaded and sent again.)
 
+mod access;
+mod given_up;
+mod hosts;
 mod link;
+mod seek;
+mod target;
+mod told;
 
 use std::{
     sync::{
@@ -14,13 +20,15 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use redis::{
-    Client, Cmd, IntoConnectionInfo, Pipeline, TlsCertificates, Value, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
-};
+use redis::{Cmd, Pipeline, Value, aio::MultiplexedConnection};
 
-use self::link::{Link, Numbered};
-use crate::{error::Unavailable, incarnation::LeaseHandle, script::Script};
+pub use self::target::{Target, Topology};
+use self::{
+    given_up::GivenUp,
+    link::{Link, Numbered},
+    target::Reach,
+};
+use crate::{error::Unavailable, incarnation::LeaseHandle, keys::Keys, script::Script};
 
 /// What a connection is for. Each purpose has its own, so that a large read delays no enqueue and nothing delays a beat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,21 +47,14 @@ pub enum Purpose {
 pub type OnConnect =
     Arc<dyn Fn(MultiplexedConnection, Purpose) -> BoxFuture<'static, Result<(), Unavailable>> + Send + Sync>;
 
-/// How to reach a store.
-#[derive(Clone)]
-pub struct Target {
-    /// `redis://` or `rediss://`, with user and password. Never shown.
-    pub url: String,
-    /// PEM certificates to trust instead of the system's.
-    pub ca: Option<Vec<u8>>,
-}
-
 /// All connections to one partition. Cloning shares.
 #[derive(Clone)]
 pub struct Connections(Arc<Inner>);
 
 struct Inner {
     lease: Option<LeaseHandle>,
+    reach: Reach,
+    given_up: GivenUp,
     enqueue: Links,
     delivery: Links,
     beat: Links,
@@ -95,16 +96,17 @@ impl Connections {
     ///
     /// # Errors
     /// If the URL or the certificates can't be read.
-    #[expect(clippy::needless_pass_by_value, reason = "it holds a password that the caller needs no longer")]
     pub fn new(
-        target: Target,
+        target: &Target,
+        keys: &Keys,
         lease: Option<LeaseHandle>,
-        on_connect: Option<OnConnect>,
+        on_connect: Option<&OnConnect>,
     ) -> Result<Self, Unavailable> {
-        let client = client(&target)?;
+        let reach = Reach::new(target, keys)?;
+        let given_up = GivenUp::default();
         let links = |purpose: Purpose| Links {
             links: (0..purpose.connections())
-                .map(|_| Link::new(client.clone(), purpose, on_connect.clone()))
+                .map(|_| Link::new(reach.clone(), purpose, on_connect.cloned(), given_up.clone()))
                 .collect(),
             next: AtomicUsize::new(0),
         };
@@ -114,7 +116,29 @@ impl Connections {
             delivery: links(Purpose::Delivery),
             beat: links(Purpose::Beat),
             admin: links(Purpose::Admin),
+            given_up,
+            reach,
         })))
+    }
+
+    /// New connections are made by another URL or authority. Those that are open go on, unless it is another place: a password may
+    /// be changed here before the store knows it, and nobody shall lose a claim to that.
+    ///
+    /// # Errors
+    /// If the URL or the certificates can't be read; nothing is changed then.
+    pub fn retarget(&self, target: &Target) -> Result<(), Unavailable> {
+        if self.0.reach.change(target)? {
+            Purpose::ALL.into_iter().for_each(|purpose| self.reconnect(purpose));
+        }
+        Ok(())
+    }
+
+    /// Whether a new connection can be made now. It is closed at once.
+    ///
+    /// # Errors
+    /// If not, with what the try said.
+    pub async fn try_anew(&self) -> Result<(), Unavailable> {
+        link::connect(&self.0.reach.now().way).await.map(drop)
     }
 
     /// Runs a script, and loads it where the store doesn't have it.
@@ -160,15 +184,22 @@ impl Connections {
     }
 
     async fn run_on(&self, on: &On<'_>, ahead: &[Ahead<'_>], call: &Call<'_>) -> Result<Value, Unavailable> {
-        let answer = if ahead.is_empty() {
+        // In the same round trip, ahead of all: what was asked there before may be asked again here.
+        let given_up = self.0.given_up.all();
+        let answer = if ahead.is_empty() && given_up.is_empty() {
             self.ask(on, &invocation(call)).await?
         } else {
-            let mut pipeline = Pipeline::with_capacity(ahead.len() + 1);
+            let mut pipeline = Pipeline::with_capacity(given_up.len() + ahead.len() + 1);
+            for client in &given_up {
+                pipeline.add_command(client.kill());
+            }
             for set in ahead {
                 pipeline.add_command(setting(set));
             }
             pipeline.add_command(invocation(call));
             let mut answers = self.ask_all(on, &pipeline).await?;
+            answers.drain(..given_up.len().min(answers.len()));
+            self.0.given_up.ended(&given_up);
             let last = last_of(&mut answers)?;
             answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))).unwrap_or(last)
         };
@@ -300,25 +331,6 @@ impl Links {
     }
 }
 
-fn client(target: &Target) -> Result<Client, Unavailable> {
-    let refused = |why: redis::RedisError| Unavailable::Refused {
-        reason: format!(
-            "the queue's URL: {}; expected redis://[user:password@]host[:port] or rediss://…",
-            why.category()
-        )
-        .into(),
-    };
-    let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(USER_TIMEOUT);
-    let info = target.url.as_str().into_connection_info().map_err(refused)?.set_tcp_settings(tcp);
-    match &target.ca {
-        None => Client::open(info).map_err(refused),
-        Some(ca) => {
-            let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
-            Client::build_with_tls(info, certificates).map_err(refused)
-        }
-    }
-}
-
 fn setting(set: &Ahead<'_>) -> Cmd {
     let mut command = Cmd::with_capacity(6, set.key.len() + set.value.len() + FIXED_BYTES);
     // NX: a value that is permanent by now (this is asked again, its answer was lost) must not get a TTL.
@@ -360,19 +372,10 @@ const FIXED_BYTES: usize = 64;
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// How long replicas may take; then the enqueue is asked again, and waits again.
 const REPLICAS_LIMIT: Duration = Duration::from_millis(1500);
-/// How long the kernel tries to get bytes acknowledged before it gives the connection up.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Shows no password.
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connections")
-    }
-}
-
-/// Shows no password.
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Target")
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     error::{Fault, Unavailable},
     lane::Lane,
     partition::Partition,
-    record::Received,
+    record::{Dkim, Received},
     script,
 };
 
@@ -40,6 +40,8 @@ pub struct NewMessage {
     pub envelope: Envelope,
     /// How it came in.
     pub received: Received,
+    /// Its signature.
+    pub dkim: Dkim,
     /// Header and body, written under the message's ID.
     pub body: StoredBody,
     /// Its deliveries; each recipient in one at most. None at all: everything is discarded, and nothing is kept.

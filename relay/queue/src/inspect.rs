@@ -1,7 +1,7 @@
 //! Looking at the queue: lists, one message, the longest lanes, what happened.
 //! **Owns:** reads that change nothing. **Never:** a scan of the keyspace (I7): walks go over the queue's own indexes, page by page.
 
-pub(crate) mod event;
+pub mod event;
 mod list;
 mod seen;
 

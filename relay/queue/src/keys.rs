@@ -1,6 +1,7 @@
 //! Every key of the queue.
 //! **Owns:** their names. **Never:** their values (record.rs and the scripts).
-//! All keys of a partition share the hash tag `{FLEET/PARTITION}`, so that they share a slot of a cluster.
+//! All keys of a partition share the hash tag `{FLEET/PARTITION}`, so that they share a slot of a cluster. A limit (`limit:KEY`) and the
+//! slots of a site (`slots:SITE`) are a fleet's, but have the tag of the partition that keeps them: its connections lead nowhere else.
 
 use postrider_mail::{PartitionName, QueueId};
 

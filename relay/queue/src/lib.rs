@@ -35,5 +35,5 @@ pub use enqueue::{EnqueueError, Enqueued, NewDelivery, NewMessage, Receipt, Star
 pub use error::{Fault, Unavailable};
 pub use lane::{ConfigTag, Lane, RouteName};
 pub use partition::{Durability, Partition, PartitionOptions};
-pub use record::{Addressee, Delivery, DeliveryId, Kind, Message, Received, Report};
+pub use record::{Addressee, Delivery, DeliveryId, Dkim, Kind, Message, Received, Report};
 pub use settle::{NewNotice, Part, Rest, Settled, Settlement};

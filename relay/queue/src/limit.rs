@@ -11,7 +11,6 @@ use redis::FromRedisValue;
 use crate::{
     connection::Purpose,
     error::Unavailable,
-    keys::FleetName,
     partition::Partition,
     script::{Flags, Script},
     shards::Shards,
@@ -60,15 +59,9 @@ impl Shards {
     ///
     /// # Errors
     /// If the shard that keeps it gave no answer, or none is usable: then nothing is granted.
-    pub async fn grant(
-        &self,
-        fleet: &FleetName,
-        key: &str,
-        rate: &Rate,
-        want: u32,
-    ) -> Result<Granted, Unavailable> {
+    pub async fn grant(&self, key: &str, rate: &Rate, want: u32) -> Result<Granted, Unavailable> {
         let at = self.keeper(key)?;
-        let name = format!("postrider:limit:{{{}/{key}}}", fleet.as_str());
+        let name = at.keys().named(&format!("limit:{key}"));
         let args =
             [rate.per_token().as_micros().to_string(), rate.burst.max(1).to_string(), want.to_string()];
         let args = args.each_ref().map(|arg| arg.as_bytes());

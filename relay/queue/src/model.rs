@@ -6,7 +6,10 @@ mod compare;
 mod settle;
 mod wish;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use postrider_mail::{Due, QueueId};
 
@@ -178,18 +181,32 @@ impl Model {
         matches!(self.pods.get(&incarnation), Some(Pod::Live { .. }))
     }
 
-    /// A message comes in. Returns for each delivery whether its acceptor has claimed it.
-    pub fn enqueue(&mut self, id: &QueueId, new: &Incoming<'_>, now: Span) -> Vec<bool> {
+    /// A message comes in; the store says which deliveries its acceptor has claimed.
+    ///
+    /// # Errors
+    /// If one is claimed that may not be, or one isn't that must be.
+    pub fn enqueue(
+        &mut self,
+        id: &QueueId,
+        new: &Incoming<'_>,
+        claimed: &BTreeSet<u32>,
+        now: Span,
+    ) -> Result<(), String> {
         let Incoming { by, has_sender, discarded, deliveries } = *new;
         self.accepted += 1;
         self.count("discarded", i64::from(discarded));
         let mut message = Message { acceptor: by, has_sender, next: 0, deliveries: BTreeMap::new() };
         let claimer = by.filter(|by| self.is_live(*by));
-        for new in deliveries {
+        for (number, new) in (0..).zip(deliveries) {
+            let is_claimed = claimed.contains(&number);
+            let wants = new.start == Start::Claimed && claimer.is_some();
+            let may = wants && !self.is_suspended(&new.lane, now);
+            let must = wants && !self.may_be_suspended(&new.lane, now);
+            if is_claimed && !may || must && !is_claimed {
+                return Err(format!("{id}.{number}: claimed {is_claimed}, may be {may}, must be {must}"));
+            }
             let place = match (&new.start, claimer) {
-                (Start::Claimed, Some(holder)) if !self.is_suspended(&new.lane, now) => {
-                    Place::Claimed { holder, alone: false }
-                }
+                (Start::Claimed, Some(holder)) if is_claimed => Place::Claimed { holder, alone: false },
                 (Start::Claimed, _) => Place::Waiting { due: now, first: false },
                 (Start::After(wait), _) => Place::Waiting { due: now.after(*wait), first: false },
                 (Start::Held(reason), _) => Place::Held { reason: reason.to_string() },
@@ -202,10 +219,9 @@ impl Model {
             };
             message.add(delivery);
         }
-        let claimed = message.deliveries.values().map(Delivery::is_claimed).collect();
         self.messages.insert(id.clone(), message);
         self.end_empty_messages();
-        claimed
+        Ok(())
     }
 
     /// The acceptor takes a message back that it has no answer for.
@@ -306,7 +322,7 @@ impl Model {
         if crashed {
             delivery.crashes = (delivery.crashes.0 + 1, delivery.crashes.1 + u32::from(alone));
         }
-        let is_poison = delivery.crashes.1 >= 2 && delivery.wish.is_none();
+        let is_poison = delivery.crashes.1 >= 2 && delivery.wish.is_none() && !delivery.recipients.is_empty();
         if is_poison {
             delivery.place = Place::Held { reason: crate::hold::POISON.to_owned() };
             self.count("poisoned", 1);

@@ -54,7 +54,7 @@ struct Inner {
     keys: Keys,
     connections: Connections,
     lease: LeaseHandle,
-    durability: Durability,
+    durability: Mutex<Durability>,
     /// Of the last claim. Before the first one any suspension counts.
     config: Mutex<ConfigTag>,
     aborts: Aborts,
@@ -67,13 +67,15 @@ impl Partition {
     /// # Errors
     /// If its URL or certificates can't be read.
     pub fn new(options: PartitionOptions) -> Result<Self, Unavailable> {
-        let connections = Connections::new(options.target, Some(options.lease.clone()), options.on_connect)?;
+        let keys = Keys::new(&options.fleet, &options.name);
+        let (lease, on_connect) = (options.lease.clone(), options.on_connect.as_ref());
+        let connections = Connections::new(&options.target, &keys, Some(lease), on_connect)?;
         Ok(Self(Arc::new(Inner {
-            keys: Keys::new(&options.fleet, &options.name),
+            keys,
             name: options.name,
             connections,
             lease: options.lease,
-            durability: options.durability,
+            durability: Mutex::new(options.durability),
             config: Mutex::new(ConfigTag::new("")),
             aborts: Aborts::default(),
             leftovers: Leftovers::default(),
@@ -122,6 +124,11 @@ impl Partition {
 
     /// What enqueue waits for.
     pub fn durability(&self) -> Durability {
-        self.0.durability
+        *self.0.durability.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enqueues wait for something else from now on.
+    pub(crate) fn use_durability(&self, durability: Durability) {
+        *self.0.durability.lock().unwrap_or_else(PoisonError::into_inner) = durability;
     }
 }

@@ -15,19 +15,7 @@ pub use facts::{ClockOffset, DefaultUser, Facts, Memory};
 pub use torn_tail::clear_torn_tail;
 pub use version::{Product, Version};
 
-use crate::partition::Durability;
-
-/// How the server is run, as the user's resource says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Topology {
-    /// One server that nothing fails over from.
-    #[default]
-    Standalone,
-    /// Sentinel may promote a replica.
-    Sentinel,
-    /// A cluster may promote a replica.
-    Cluster,
-}
+use crate::{connection::Topology, partition::Durability};
 
 /// Something about a server that breaks the promise. Shown as `SETTING: found X; expected Y; DO`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +44,14 @@ pub fn judge(facts: &Facts, durability: Durability, topology: Topology) -> Vec<F
     judge_version(facts, durability, &mut findings);
     judge_state(facts, &mut findings);
     judge_eviction(facts, &mut findings);
+    judge_mode(facts, topology, &mut findings);
     if durability == Durability::Unchecked {
         return findings;
     }
     judge_settings(facts, &mut findings);
     judge_default_user(facts, &mut findings);
     judge_topology(facts, durability, topology, &mut findings);
+    judge_isolation(facts, topology, &mut findings);
     findings
 }
 
@@ -98,7 +88,8 @@ fn judge_state(facts: &Facts, findings: &mut Vec<Finding>) {
             setting: "role",
             found: shown(&facts.role),
             expected: "master".to_owned(),
-            remedy: "let the URL name the primary".to_owned(),
+            remedy: "let the URL name the primary, or say `mode: Sentinel` where sentinels choose it"
+                .to_owned(),
             is_passing: false,
         });
     }
@@ -170,13 +161,31 @@ fn judge_default_user(facts: &Facts, findings: &mut Vec<Finding>) {
     });
 }
 
+/// A node of a cluster has some slots only, and gives them away. A lone server that is said to be a cluster would work, but whoever says
+/// so means another one.
+fn judge_mode(facts: &Facts, topology: Topology, findings: &mut Vec<Finding>) {
+    let is_cluster = topology == Topology::Cluster;
+    if facts.is_cluster != is_cluster {
+        findings.push(Finding {
+            setting: "cluster_enabled",
+            found: u8::from(facts.is_cluster).to_string(),
+            expected: format!("{} in mode {topology}", u8::from(is_cluster)),
+            remedy: if is_cluster {
+                "let the URL name nodes of the cluster, or say another mode".to_owned()
+            } else {
+                "say `mode: Cluster`".to_owned()
+            },
+            is_passing: false,
+        });
+    }
+}
+
 fn judge_topology(facts: &Facts, durability: Durability, topology: Topology, findings: &mut Vec<Finding>) {
-    let fails_over = topology != Topology::Standalone || facts.is_cluster;
     match durability {
-        Durability::Synced if fails_over => findings.push(Finding {
+        Durability::Synced if topology != Topology::Standalone => findings.push(Finding {
             setting: "durability",
-            found: format!("Synced on {}", if facts.is_cluster { Topology::Cluster } else { topology }),
-            expected: "Standalone servers, or Replicated".to_owned(),
+            found: format!("Synced in mode {topology}"),
+            expected: "mode Standalone, or Replicated".to_owned(),
             remedy: "a failover loses writes that only the old primary had synced: say `durability: Replicated`, or use \
                      several standalone shards"
                 .to_owned(),
@@ -193,13 +202,14 @@ fn judge_topology(facts: &Facts, durability: Durability, topology: Topology, fin
     }
 }
 
-impl fmt::Display for Topology {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Standalone => "Standalone",
-            Self::Sentinel => "Sentinel",
-            Self::Cluster => "Cluster",
-        })
+/// A primary that is cut off from its sentinels goes on while another is promoted, and relays that still reach it would deliver
+/// everything a second time. Left by its replicas, it stops by itself if it is told to. Masters of a cluster do so anyway.
+fn judge_isolation(facts: &Facts, topology: Topology, findings: &mut Vec<Finding>) {
+    let setting = "min-replicas-to-write";
+    let found = facts.setting(setting);
+    if topology == Topology::Sentinel && found.and_then(|count| count.parse().ok()).unwrap_or(0) < 1 {
+        let wrong = wrong_setting(setting, found, "1");
+        findings.push(Finding { expected: "1 or more in mode Sentinel".to_owned(), ..wrong });
     }
 }
 

@@ -3,7 +3,7 @@
 //! A record is one format digit and JSON with short names: fields may be added with a default, never change their meaning.
 //! Invariant: I10: what can't be read is an error here, and goes back for a minute (claim.rs).
 
-pub(crate) mod codec;
+pub mod codec;
 
 use std::net::IpAddr;
 
@@ -81,6 +81,23 @@ pub struct Message {
     /// How it came in.
     #[serde(rename = "x")]
     pub received: Received,
+    /// Its signature.
+    #[serde(rename = "k", default, skip_serializing_if = "is_default")]
+    pub dkim: Dkim,
+}
+
+/// What there is of a message's DKIM signatures. They aren't part of the body, as that is stored before they are known.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Dkim {
+    /// It needs none.
+    #[default]
+    None,
+    /// These fields go on top of the body.
+    #[serde(rename = "S")]
+    Signed(Box<str>),
+    /// It must not be sent before it is signed for this domain, which its From has.
+    #[serde(rename = "O")]
+    Owed(Domain),
 }
 
 /// What a delivery carries.
@@ -191,9 +208,20 @@ impl Delivery {
     }
 }
 
+impl Dkim {
+    /// One word for it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Signed(_) => "signed",
+            Self::Owed(_) => "owed",
+        }
+    }
+}
+
 impl Message {
     /// Takes from an envelope what all deliveries share.
-    pub fn of(envelope: &Envelope, received: Received) -> Self {
+    pub fn of(envelope: &Envelope, received: Received, dkim: Dkim) -> Self {
         Self {
             sender: envelope.sender.clone(),
             body: envelope.body,
@@ -201,6 +229,7 @@ impl Message {
             return_content: envelope.return_content,
             envelope_id: envelope.envelope_id.clone(),
             received,
+            dkim,
         }
     }
 }

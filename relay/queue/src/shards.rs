@@ -4,7 +4,9 @@
 //! puts [`Shards::watch_remembered`]; so a volume that was lost is told from a new one even if all pods restart, as long as one
 //! other shard or one pod's file is left. Invariant: loss is never silent.
 
+mod change;
 mod check;
+mod drain;
 mod identity;
 mod standing;
 mod store;
@@ -19,19 +21,20 @@ use std::{
 };
 
 use postrider_mail::{Mono, PartitionName};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+pub use change::Changed;
 pub use identity::{Identity, Remembered};
-pub use standing::{CLOCK_AGREEMENT, ShardStatus, Standing};
+pub use standing::{CLOCK_AGREEMENT, Found, ShardStatus, Standing};
 pub use store::{AdoptError, State};
 
+use self::drain::Wanted;
 use crate::{
-    connection::Target,
+    connection::{Target, Topology},
     error::Unavailable,
     incarnation::{Clock, LeaseHandle},
     keys::FleetName,
     partition::{Durability, Partition, PartitionOptions},
-    preflight::Topology,
 };
 
 /// One shard, as the config names it.
@@ -43,6 +46,8 @@ pub struct ShardOptions {
     pub target: Target,
     /// The UUID of the queue that should be there, where the config knows it.
     pub uuid: Option<Box<str>>,
+    /// Whether it is to be emptied: it takes no new mail, and is closed once nothing is in it.
+    pub is_draining: bool,
 }
 
 /// A queue, as the config names it.
@@ -56,8 +61,6 @@ pub struct ShardsOptions {
     pub shards: Vec<ShardOptions>,
     /// How a 250 is backed.
     pub durability: Durability,
-    /// How the servers are run.
-    pub topology: Topology,
     /// What was last remembered of each, from the shell's file.
     pub remembered: BTreeMap<PartitionName, Remembered>,
     /// The boot-time clock.
@@ -70,20 +73,25 @@ pub struct Shards(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    shards: Vec<Shard>,
+    fleet: FleetName,
+    shards: Mutex<List>,
     settings: Arc<Settings>,
     turn: AtomicUsize,
     remembered: watch::Sender<BTreeMap<PartitionName, Remembered>>,
     /// When a shard last became usable, or stopped being so.
     changed: Mutex<Option<Mono>>,
+    /// The next look is due now.
+    look_now: Notify,
 }
+
+/// The shards that the config has, in its order. Changed whole.
+type List = Arc<[Arc<Shard>]>;
 
 /// What all shards share.
 #[derive(Debug)]
 struct Settings {
     relay_uid: Option<Box<str>>,
-    durability: Durability,
-    topology: Topology,
+    durability: Mutex<Durability>,
     clock: Clock,
 }
 
@@ -96,20 +104,31 @@ struct Shard {
 /// What is known of one shard; its connections' checks and the rounds of [`Shards::look`] write it.
 #[derive(Debug)]
 struct Known {
-    /// What the config says is there.
-    config_uuid: Option<Box<str>>,
+    wanted: Mutex<Wanted>,
+    /// As the config had it last.
+    target: Mutex<Target>,
     standing: Mutex<Standing>,
     remembered: Mutex<Option<Remembered>>,
     /// The standing that was logged last.
     told: Mutex<&'static str>,
     /// When the last whole preflight was, and when it was last written down elsewhere.
     times: Mutex<Times>,
+    /// Set while nobody has connected by the URL that the config has now, with what the last try said.
+    untried: Mutex<Option<Untried>>,
+}
+
+#[derive(Debug, Default)]
+struct Untried {
+    not_before: Option<Mono>,
+    said: Option<Box<str>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Times {
     preflight: Option<Mono>,
     written: Option<Mono>,
+    /// When a pod came to know it that ran already. The first look of a new process moves no limit.
+    added: Option<Mono>,
 }
 
 /// Why no partition takes a new message.
@@ -131,31 +150,30 @@ impl Shards {
     pub fn new(options: ShardsOptions) -> Result<Self, Unavailable> {
         let settings = Arc::new(Settings {
             relay_uid: options.relay_uid,
-            durability: options.durability,
-            topology: options.topology,
+            durability: Mutex::new(options.durability),
             clock: options.clock,
         });
-        let shards = options
-            .shards
-            .into_iter()
-            .map(|shard| {
-                let remembered = options.remembered.get(&shard.name).cloned();
-                Shard::new(&options.fleet, shard, remembered, &settings)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let remembered = watch::Sender::new(options.remembered);
+        // Whoever starts may have an older config than those who run: they close and open shards meanwhile.
+        let reopen_from = settings.clock.now().after(drain::SETTLED);
+        let shards = options.shards.into_iter().map(|shard| {
+            let remembered = options.remembered.get(&shard.name).cloned();
+            Shard::new(&options.fleet, shard, remembered, &settings, reopen_from).map(Arc::new)
+        });
+        let shards = shards.collect::<Result<List, _>>()?;
         Ok(Self(Arc::new(Inner {
-            shards,
+            fleet: options.fleet,
+            shards: Mutex::new(shards),
             settings,
             turn: AtomicUsize::new(0),
-            remembered,
+            remembered: watch::Sender::new(options.remembered),
             changed: Mutex::default(),
+            look_now: Notify::new(),
         })))
     }
 
     /// All partitions, usable or not.
     pub fn partitions(&self) -> Vec<Partition> {
-        self.0.shards.iter().map(|shard| shard.partition.clone()).collect()
+        self.list().iter().map(|shard| shard.partition.clone()).collect()
     }
 
     /// A partition by its name, as a queue ID has it.
@@ -177,11 +195,10 @@ impl Shards {
     /// If none takes one.
     pub fn choose_other(&self, not: &[PartitionName]) -> Result<Partition, NoPartition> {
         let mut is_full = false;
-        let open: Vec<&Shard> = self
-            .0
-            .shards
+        let list = self.list();
+        let open: Vec<&Arc<Shard>> = list
             .iter()
-            .filter(|shard| !not.contains(shard.partition.name()))
+            .filter(|shard| !not.contains(shard.partition.name()) && !shard.is_draining())
             .filter(|shard| {
                 let standing = lock(&shard.known.standing);
                 is_full |= standing.is_full();
@@ -189,7 +206,7 @@ impl Shards {
             })
             .collect();
         // In turn; one that lets us wait now is passed over while another doesn't.
-        let quick: Vec<&Shard> = open.iter().copied().filter(|shard| !shard.is_stalled()).collect();
+        let quick: Vec<&Arc<Shard>> = open.iter().copied().filter(|shard| !shard.is_stalled()).collect();
         let from = if quick.is_empty() { open } else { quick };
         if from.is_empty() {
             return Err(if is_full { NoPartition::Full } else { NoPartition::Unusable });
@@ -206,22 +223,18 @@ impl Shards {
 
     /// Where every shard stands: for `/readyz`, the log, the status and the metrics.
     pub fn status(&self) -> Vec<ShardStatus> {
-        self.0.shards.iter().map(Shard::status).collect()
+        self.list().iter().map(|shard| shard.status()).collect()
     }
 
-    /// Whether new mail can be taken in now, or soon: one partition at least keeps the promise behind a 250.
+    /// Whether new mail can be taken in now, or soon: one partition at least keeps the promise behind a 250, and isn't to be emptied.
     pub fn is_ready(&self) -> bool {
-        self.0.shards.iter().any(|shard| lock(&shard.known.standing).keeps_promise())
+        self.list().iter().any(|shard| !shard.is_draining() && lock(&shard.known.standing).keeps_promise())
     }
 
     /// What is wrong with shards: a line for each problem, with what was found, what was expected and what to do. Some may be told
     /// of a queue that is ready: of one shard while others take the mail.
     pub fn problems(&self) -> Vec<String> {
-        self.status()
-            .iter()
-            .filter(|shard| !shard.standing.is_fine())
-            .flat_map(|shard| shard.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
-            .collect()
+        self.status().iter().flat_map(ShardStatus::problems).collect()
     }
 
     /// What is remembered of each shard, whenever it changed. The shell writes it to a file of its own and gives it back in
@@ -234,13 +247,14 @@ impl Shards {
     pub async fn run(&self) {
         loop {
             self.look().await;
-            tokio::time::sleep(LOOK_EVERY).await;
+            let _ = tokio::time::timeout(LOOK_EVERY, self.0.look_now.notified()).await;
         }
     }
 
     /// The partitions that are what they should be.
     pub fn usable(&self) -> Vec<Partition> {
-        let usable = self.0.shards.iter().filter(|shard| lock(&shard.known.standing).keeps_promise());
+        let list = self.list();
+        let usable = list.iter().filter(|shard| lock(&shard.known.standing).keeps_promise());
         usable.map(|shard| shard.partition.clone()).collect()
     }
 
@@ -249,8 +263,12 @@ impl Shards {
         lock(&self.0.changed).map_or(Duration::MAX, |changed| self.0.settings.clock.now().since(changed))
     }
 
-    fn shard(&self, name: &PartitionName) -> Option<&Shard> {
-        self.0.shards.iter().find(|shard| shard.partition.name() == name)
+    fn shard(&self, name: &PartitionName) -> Option<Arc<Shard>> {
+        self.list().iter().find(|shard| shard.partition.name() == name).cloned()
+    }
+
+    fn list(&self) -> List {
+        lock(&self.0.shards).clone()
     }
 }
 
@@ -259,6 +277,8 @@ impl Shard {
         ShardStatus {
             name: self.partition.name().clone(),
             standing: lock(&self.known.standing).clone(),
+            is_draining: self.is_draining(),
+            refused_anew: lock(&self.known.untried).as_ref().and_then(|untried| untried.said.clone()),
             remembered: lock(&self.known.remembered).clone(),
         }
     }
@@ -268,13 +288,16 @@ impl Shard {
         options: ShardOptions,
         remembered: Option<Remembered>,
         settings: &Arc<Settings>,
+        reopen_from: Mono,
     ) -> Result<Self, Unavailable> {
         let known = Arc::new(Known {
-            config_uuid: options.uuid,
+            wanted: Mutex::new(Wanted::new(&options, reopen_from)),
+            target: Mutex::new(options.target.clone()),
             standing: Mutex::new(Standing::Unasked),
             told: Mutex::new(Standing::Unasked.as_str()),
             remembered: Mutex::new(remembered),
             times: Mutex::default(),
+            untried: Mutex::default(),
         });
         let lease = LeaseHandle::new(settings.clock.clone());
         let on_connect = check::on_connect(fleet, &options.name, &known, settings, &lease);
@@ -282,15 +305,31 @@ impl Shard {
             fleet: fleet.clone(),
             name: options.name,
             target: options.target,
-            durability: settings.durability,
+            durability: settings.durability(),
             lease,
             on_connect: Some(on_connect),
         })?;
         Ok(Self { partition, known })
     }
 
+    fn is_draining(&self) -> bool {
+        lock(&self.known.wanted).is_draining
+    }
+
     fn is_stalled(&self) -> bool {
         self.partition.lease().unanswered_for() > STALLED
+    }
+}
+
+impl Known {
+    fn topology(&self) -> Topology {
+        lock(&self.target).topology
+    }
+}
+
+impl Settings {
+    fn durability(&self) -> Durability {
+        *lock(&self.durability)
     }
 }
 

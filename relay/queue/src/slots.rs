@@ -6,7 +6,6 @@ use crate::{
     connection::Purpose,
     error::Unavailable,
     incarnation::Incarnation,
-    keys::FleetName,
     limit::{LIMIT, read},
     partition::Partition,
     reap::PodState,
@@ -32,18 +31,12 @@ impl Shards {
     ///
     /// # Errors
     /// If the shard that keeps them gave no answer, or this process isn't registered there.
-    pub async fn take_slots(
-        &self,
-        fleet: &FleetName,
-        site: &str,
-        want: u32,
-        most: u32,
-    ) -> Result<Slots, Unavailable> {
+    pub async fn take_slots(&self, site: &str, want: u32, most: u32) -> Result<Slots, Unavailable> {
         let at = self.keeper(site)?;
         let holder = at.lease().incarnation().ok_or_else(|| Unavailable::Refused {
             reason: "this process is not registered in the shard that keeps the site's slots".into(),
         })?;
-        let key = format!("postrider:slots:{{{}/{site}}}", fleet.as_str());
+        let key = at.keys().named(&format!("slots:{site}"));
         let mut count = change(&at, &key, holder, i64::from(want), most, &[]).await?;
         if count == 0 && want > 0 {
             let pods = at.pods().await?;

@@ -30,6 +30,10 @@ pub struct Figures {
     pub held: u64,
     /// Deliveries that incarnations have claimed.
     pub claimed: u64,
+    /// Lanes with deliveries that wait.
+    pub lanes: u64,
+    /// Lanes that aren't tried for now, or were not until lately.
+    pub suspended: u64,
     /// Everything else that the scripts count, by name.
     pub counters: BTreeMap<String, u64>,
     /// The store's time.
@@ -39,7 +43,8 @@ pub struct Figures {
 impl Figures {
     /// Deliveries in the partition.
     pub fn deliveries(&self) -> u64 {
-        self.waiting.values().sum::<u64>() + self.held + self.claimed
+        let waiting = self.waiting.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+        waiting.saturating_add(self.held).saturating_add(self.claimed)
     }
 
     /// Messages in the partition.
@@ -54,7 +59,8 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn figures(&self) -> Result<Figures, Unavailable> {
-        let keys = ["meta", "totals", "held", "pods"].map(|name| self.keys().named(name));
+        let keys =
+            ["meta", "totals", "held", "pods", "depth", "suspended"].map(|name| self.keys().named(name));
         let keys = keys.each_ref().map(String::as_str);
         let prefix = self.keys().named("claims:");
         let answer =
@@ -74,6 +80,8 @@ fn read(flat: &[String]) -> Figures {
             "accepted" => figures.accepted = number,
             "held" => figures.held = number,
             "claimed" => figures.claimed = number,
+            "lanes" => figures.lanes = number,
+            "suspended" => figures.suspended = number,
             name => match name.strip_prefix("waiting:").and_then(|class| class.parse().ok()) {
                 Some(class) => {
                     figures.waiting.insert(class, number);
@@ -86,4 +94,16 @@ fn read(flat: &[String]) -> Figures {
     }
     figures.ended = figures.counters.get("ended").copied().unwrap_or(0);
     figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_beyond_all_bounds_add_up_to_the_most() {
+        let most = u64::MAX.to_string();
+        let read = read(&["waiting:Bulk".into(), most.clone(), "held".into(), most, "x".into()]);
+        assert_eq!(read.deliveries(), u64::MAX);
+    }
 }

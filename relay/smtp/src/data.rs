@@ -15,7 +15,7 @@ pub struct Decoder {
     bare_newlines: BareNewlines,
     /// The next byte is the first of a line.
     is_line_start: bool,
-    /// A chunk of BDAT ended with a CR, which was taken but not given out.
+    /// Octets of BDAT ended with a CR, which was taken but not given out.
     held_cr: bool,
     /// Whether what was given out so far is nothing or ends with CRLF.
     is_closed: bool,
@@ -120,9 +120,8 @@ impl Decoder {
         Decoded { content, is_end }
     }
 
-    /// Takes the whole of `input`: the octets of a chunk, or some of them where `is_chunk_end` is false (then a last CR
-    /// stays behind).
-    pub fn decode_octets(&mut self, input: &mut BytesMut, is_chunk_end: bool) -> BytesMut {
+    /// Takes the whole of `input`: the octets of a chunk, or some of them. A last CR is held until the next call, which costs a copy.
+    pub fn decode_octets(&mut self, input: &mut BytesMut) -> BytesMut {
         if self.held_cr && !input.is_empty() {
             self.held_cr = false;
             let mut whole = BytesMut::with_capacity(input.len() + 1);
@@ -131,8 +130,8 @@ impl Decoder {
             *input = whole;
         }
         let content = self.decode(input).content;
-        if is_chunk_end && !input.is_empty() {
-            // Only a CR can be left. Whether it is alone the next chunk tells.
+        if !input.is_empty() {
+            // Only a CR can be left. Whether it is alone tells what comes next.
             input.clear();
             self.held_cr = true;
         }

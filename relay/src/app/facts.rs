@@ -1,30 +1,68 @@
 //! What the admin port tells of a running relay.
-//! **Owns:** the gauges that are read from the queue. **Never:** asks Redis whether the process is alive.
+//! **Owns:** how often the queue is asked for it, however many ask. **Never:** asks Redis whether the process is alive.
+
+use std::time::Duration;
 
 use postrider_queue::shards::Shards;
+use tokio::{sync::Mutex, time::Instant};
 
-use crate::{admin, heartbeat::Pulse, metrics::Metrics};
+use super::Relay;
+use crate::{
+    admin::{self, QueuePage},
+    heartbeat::Pulse,
+    metrics::{Ages, Metrics},
+    shutdown::Shutdown,
+    site::Sites,
+};
 
 /// The sources of what is told.
 pub(super) struct Facts {
     shards: Shards,
+    sites: Sites,
     pulse: Pulse,
     metrics: Metrics,
+    shutdown: Shutdown,
+    /// What was last read. Who comes while it is read waits for it, and asks nothing.
+    ages: Mutex<Option<(Instant, Ages)>>,
 }
 
 impl Facts {
-    pub(super) fn new(shards: Shards, pulse: Pulse, metrics: Metrics) -> Self {
-        Self { shards, pulse, metrics }
+    pub(super) fn new(relay: &Relay, sites: Sites) -> Self {
+        Self {
+            shards: relay.shards.clone(),
+            sites,
+            pulse: relay.heartbeat.pulse(),
+            metrics: relay.metrics.clone(),
+            shutdown: relay.shutdown.clone(),
+            ages: Mutex::default(),
+        }
+    }
+
+    async fn ages(&self) -> Ages {
+        let mut known = self.ages.lock().await;
+        match &*known {
+            Some((read, ages)) if read.elapsed() < FRESH => ages.clone(),
+            _ => {
+                let ages = Ages::read(&self.shards).await;
+                *known = Some((Instant::now(), ages.clone()));
+                ages
+            }
+        }
     }
 }
 
 impl admin::Facts for Facts {
+    /// Until the relay refuses, and no longer: as long as it says that it is ready it is sent connections, also while it stops.
     fn is_ready(&self) -> bool {
-        self.shards.is_ready()
+        !self.shutdown.stop_taking.is_cancelled() && self.shards.is_ready()
     }
 
     fn problems(&self) -> Vec<String> {
-        self.shards.problems()
+        let mut problems = self.shards.problems();
+        if self.shutdown.stop_taking.is_cancelled() {
+            problems.push("the relay stops; nothing is to be done".to_owned());
+        }
+        problems
     }
 
     fn is_alive(&self) -> bool {
@@ -32,6 +70,22 @@ impl admin::Facts for Facts {
     }
 
     async fn refresh(&self) {
-        self.metrics.queue.refresh(&self.shards).await;
+        let ages = self.ages().await;
+        self.metrics.queue.refresh(&self.shards, &ages);
+        let (open, backing_off) = self.sites.states();
+        for (state, count) in [("open", open), ("backing_off", backing_off)] {
+            self.metrics.sites.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    async fn queue(&self) -> QueuePage {
+        let ages = self.ages().await;
+        QueuePage::new(&self.shards.status(), &ages)
     }
 }
+
+/// For how long what was read of the queue is told without asking again.
+const FRESH: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

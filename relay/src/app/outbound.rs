@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use postrider_smtp::timer::Waits;
 
-use super::Relay;
+use super::{Relay, queue::Queue};
 use crate::{
     clock,
     dispatch::{
@@ -14,6 +14,7 @@ use crate::{
         outbound::{self, Outbound},
     },
     dns::{Dns, DnsSettings},
+    site::Sites,
     tls::connect::Connectors,
 };
 
@@ -21,9 +22,8 @@ use crate::{
 ///
 /// # Errors
 /// No nameserver is known, or TLS can't be set up.
-pub(super) fn start(relay: &Relay) -> Result<Dispatcher> {
-    let Outbound { dispatcher, facts, taking, serving, .. } = outbound::build(outbound::Parts {
-        partitions: relay.shards.partitions(),
+pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
+    let Outbound { dispatcher, sites, serving, opener } = outbound::build(outbound::Parts {
         config: relay.config.clone(),
         dns: dns(relay)?,
         mx_port: relay.settings.mx_port,
@@ -36,15 +36,14 @@ pub(super) fn start(relay: &Relay) -> Result<Dispatcher> {
         work: relay.work.clone(),
         shutdown: relay.shutdown.clone(),
     });
-    for task in taking {
-        relay.work.spawn(task);
-    }
     for task in serving {
         relay.background.spawn(task);
     }
-    relay.serve(relay.heartbeat.follow(facts));
+    let mut queue = Queue::new(relay, opener);
+    queue.open_all().await;
+    relay.serve(queue.run());
     relay.serve(relay.heartbeat.pulse().run());
-    Ok(dispatcher)
+    Ok((dispatcher, sites))
 }
 
 fn dns(relay: &Relay) -> Result<Dns> {

@@ -3,20 +3,28 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use postrider_core::{
     compile::{self, Verdict},
-    config::Config,
+    config::{Config, MAX_BYTES},
     manifests::{self, Loaded},
 };
 
-use crate::cli::RedisArg;
+use crate::{
+    cli::RedisArg,
+    shards::{self, BadQueue},
+};
 
-/// The largest file that is read, in bytes.
+/// The largest manifest that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// How often a compiled file is looked at. A look is one `stat`: about 0.05 % of a core.
+const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(50);
+/// How often a folder is: a `stat` of each file.
+const LOOK_AT_FOLDER_EVERY: Duration = Duration::from_millis(500);
 /// How many files a folder of manifests may have.
 const MAX_FILES: usize = 2_000;
 
@@ -35,7 +43,15 @@ enum Source {
 
 /// What files look like from outside: another look, another content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Stamp(Vec<(PathBuf, Option<SystemTime>, u64)>);
+pub struct Stamp(Vec<(PathBuf, Option<Look>)>);
+
+/// A file that was written anew in its place, or that another one took the place of, differs in one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    modified: Option<SystemTime>,
+    length: u64,
+}
 
 /// Why there is no configuration. For people: where; found; expected; do.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +93,17 @@ pub enum NotLoaded {
         /// What is wrong with it.
         error: postrider_core::config::UnreadableConfig,
     },
+    /// It is of another MailRelay than the one that runs.
+    #[error("fleet: found {found}; expected {expected}; start another relay for another MailRelay")]
+    AnotherFleet {
+        /// Whose it is.
+        found: String,
+        /// Whose relay this is.
+        expected: String,
+    },
+    /// A shard can't be used.
+    #[error(transparent)]
+    Queue(#[from] BadQueue),
     /// `--redis` doesn't fit the shards.
     #[error("--redis: {0}")]
     Redis(String),
@@ -100,12 +127,24 @@ impl Origin {
             Source::Compiled { file } => vec![file.clone()],
         };
         // Links are followed: a mounted Secret changes by its link.
+        let look = |seen: fs::Metadata| Look {
+            inode: seen.ino(),
+            modified: seen.modified().ok(),
+            length: seen.len(),
+        };
         let looks = files.into_iter().map(|path| {
-            let seen = fs::metadata(&path).ok();
-            let length = seen.as_ref().map_or(0, fs::Metadata::len);
-            (path, seen.and_then(|seen| seen.modified().ok()), length)
+            let seen = fs::metadata(&path).ok().map(look);
+            (path, seen)
         });
         Stamp(looks.collect())
+    }
+
+    /// How often to look.
+    pub fn look_every(&self) -> Duration {
+        match &self.source {
+            Source::Manifests { .. } => LOOK_AT_FOLDER_EVERY,
+            Source::Compiled { .. } => LOOK_AT_FILE_EVERY,
+        }
     }
 
     /// Reads and, for manifests, compiles.
@@ -115,10 +154,11 @@ impl Origin {
     pub fn load(&self) -> Result<Config, NotLoaded> {
         let mut config = match &self.source {
             Source::Manifests { folder, relay } => from_manifests(folder, relay.as_deref())?,
-            Source::Compiled { file } => Config::from_json(read(file)?.as_bytes())
+            Source::Compiled { file } => Config::from_bytes(&read_bytes(file, MAX_BYTES as u64)?)
                 .map_err(|error| NotLoaded::Compiled { path: file.display().to_string(), error })?,
         };
         place(&mut config, &self.redis)?;
+        shards::check(&config)?;
         Ok(config)
     }
 }
@@ -208,17 +248,26 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, NotLoaded> {
 }
 
 fn read(path: &Path) -> Result<String, NotLoaded> {
+    let bytes = read_bytes(path, MAX_FILE_BYTES)?;
+    let no_text = |error| NotLoaded::Unreadable {
+        path: path.display().to_string(),
+        error: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+    };
+    String::from_utf8(bytes).map_err(no_text)
+}
+
+fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, NotLoaded> {
     use std::io::Read;
     let unreadable = |error| NotLoaded::Unreadable { path: path.display().to_string(), error };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;
-    let length = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if length as u64 > MAX_FILE_BYTES {
+    let length = file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if length as u64 > most {
         return Err(NotLoaded::TooLarge {
             path: path.display().to_string(),
-            found: format!("more than {MAX_FILE_BYTES} bytes"),
-            most: format!("{MAX_FILE_BYTES}"),
+            found: format!("more than {most} bytes"),
+            most: format!("{most}"),
         });
     }
-    Ok(text)
+    Ok(bytes)
 }

@@ -83,6 +83,14 @@ impl Content {
         }
     }
 
+    /// The same with these fields, of ASCII, on top.
+    #[must_use]
+    pub fn below(self, fields: &str) -> Self {
+        let top = std::iter::once(Bytes::copy_from_slice(fields.as_bytes()));
+        let chunks = top.chain(self.body.chunks().iter().cloned()).filter(|chunk| !chunk.is_empty());
+        Self { size: self.size + fields.len() as u64, body: Body::from_chunks(chunks.collect()), ..self }
+    }
+
     fn nothing() -> Self {
         Self { body: Body::default(), size: 0, is_8bit: false, has_utf8_header: false, smtputf8: false }
     }

@@ -5,16 +5,19 @@
 use std::time::Duration;
 
 use postrider_core::{
-    config::{Config, Route},
+    config::{Config, Route, Signing},
     outcome,
     policy::Policy,
     route::{self, Action, Decision, Facts, Target},
 };
-use postrider_mail::{EnhancedCode, Mailbox, Outcome, OutcomeKind, ReversePath, Stage};
-use postrider_queue::{Claimed, Delivery, Ending, Kind, Lane, Part, RouteName};
+use postrider_mail::{Domain, EnhancedCode, Mailbox, Outcome, OutcomeKind, ReversePath, Stage};
+use postrider_queue::{Claimed, Delivery, Dkim, Ending, Kind, Lane, Part, RouteName};
 
 /// How long mail that was claimed in a paused fleet is left alone.
 const PAUSED: Duration = Duration::from_secs(10);
+
+/// What is said of mail that can't be signed.
+const KEY_IS_MISSING: &str = "a DKIM key of its domain is missing; it waits to be signed";
 
 /// What to do, and how the mail is treated.
 pub struct Planned<'c> {
@@ -59,7 +62,30 @@ pub fn plan<'c>(claimed: &Claimed, config: &'c Config) -> Planned<'c> {
         groups.push(last);
         return Planned { plan: Plan::Move(groups.into_iter().map(Group::into_part).collect()), policy };
     }
-    Planned { plan: by_rule(delivery, last.decision, config), policy }
+    let plan = match by_rule(delivery, last.decision, config) {
+        Plan::Try(_) if lacks_key(delivery, config) => Plan::End(unsigned(delivery)),
+        plan => plan,
+    };
+    Planned { plan, policy }
+}
+
+/// Whose signature is to be made before an attempt; none, if there is one, or if none is needed.
+pub fn owed(delivery: &Delivery, config: &Config) -> Option<Domain> {
+    match (delivery.kind, &delivery.message.dkim) {
+        (Kind::Message, Dkim::Owed(domain)) => Some(domain.clone()),
+        (Kind::Message, Dkim::None | Dkim::Signed(_)) => None,
+        // Reports are ours: their From has our name.
+        (Kind::Bounce | Kind::DelayNotice | Kind::SuccessNotice, _) => config.bounce_domain(),
+    }
+}
+
+fn lacks_key(delivery: &Delivery, config: &Config) -> bool {
+    matches!(config.signing(owed(delivery, config).as_ref()), Signing::Owed)
+}
+
+/// It waits by its schedule, as for a rule that is broken.
+fn unsigned(delivery: &Delivery) -> Vec<Outcome> {
+    all(delivery, Stage::Route, OutcomeKind::Deferred, EnhancedCode::transient(3, 5), KEY_IS_MISSING)
 }
 
 /// Recipients that are treated alike.

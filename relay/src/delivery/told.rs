@@ -158,6 +158,7 @@ impl Told {
         }
         for outcome in &self.outcomes {
             metrics.attempts.with_label_values(&[outcome.kind.as_str(), outcome.stage.as_str()]).inc();
+            metrics.rules.count(self.lane.route.as_str(), outcome.kind);
             if outcome.kind == OutcomeKind::Delivered {
                 metrics.delivery_latency.observe(self.accepted.until(now).as_secs_f64());
             }

@@ -14,8 +14,11 @@ use postrider_mail::Due;
 use postrider_queue::{ClaimRequest, Claimed, ClaimedBatch, Ending, Lane, claim::ClaimError};
 use tokio_util::sync::CancellationToken;
 
-use super::{Dispatcher, Slot, ports::Desk, ports::tag};
-use crate::config::ConfigSource;
+use super::{Dispatcher, Slot, desks::Desk, ports::tag};
+use crate::{
+    config::ConfigSource,
+    failpoint::{self, Step},
+};
 
 /// Claims in one call.
 const BATCH: usize = 64;
@@ -81,10 +84,12 @@ impl ClaimLoop {
             max: u32::try_from(room.min(BATCH)).unwrap_or(1),
             per_lane: PER_LANE,
             may_take_alone: !self.is_one_alone.load(Ordering::Acquire),
+            longest_wait: config.longest_wait(),
             config: tag(&config),
         };
         match self.desk.partition.claim(&request).await {
             Ok(batch) => {
+                batch.claimed.iter().for_each(|_| failpoint::passed(Step::Claimed));
                 pace.answered(self.desk.partition.name());
                 self.start(batch, &request, pace).await
             }
@@ -100,6 +105,14 @@ impl ClaimLoop {
         for delivery in batch.unreadable {
             tracing::warn!(%delivery, "a delivery can't be read by this version; it waits for a minute for one that can");
         }
+        let skewed = batch.claimed.iter().filter(|claimed| is_skewed(claimed)).count();
+        if skewed > 0 {
+            tracing::warn!(
+                partition = %self.desk.partition.name(), deliveries = skewed,
+                "found this machine's clock and the queue's more than 5 min apart; expected the same time; expired mail waits until one \
+                 of them is set right"
+            );
+        }
         let mut back: Vec<(Claimed, Duration)> = Vec::new();
         let mut started = 0_usize;
         for claimed in batch.claimed {
@@ -111,25 +124,22 @@ impl ClaimLoop {
                 Err(wait) => back.push((claimed, wait)),
             }
         }
-        // What had to be given back would only be claimed and given back again.
-        let goes_on = is_more_due && started > 0 && back.is_empty();
+        // What had to be given back would only be claimed and given back again: not at once, and if nothing else was due, not soon.
+        let has_room_for_all = back.is_empty();
         self.give_back(back).await;
         pace.found(started);
-        if goes_on { Duration::ZERO } else { pace.until(next, now) }
+        match (started, has_room_for_all) {
+            (1.., true) if is_more_due => Duration::ZERO,
+            (0, false) if !is_full => BUSY.1,
+            _ => pace.until(next, now),
+        }
     }
 
     fn admit(&self, claimed: &Claimed) -> Result<Slot, Duration> {
         let lane: &Lane = &claimed.delivery.lane;
         let window = self.dispatcher.window();
         match &claimed.ending {
-            Some(Ending::Expired) if skew(claimed.claimed_at) > SKEW_MAX => {
-                tracing::warn!(
-                    partition = %self.desk.partition.name(),
-                    "found this machine's clock and the queue's more than 5 min apart; expected the same time; expired mail \
-                     waits until one of them is set right"
-                );
-                Err(SKEW_WAIT)
-            }
+            Some(Ending::Expired) if is_skewed(claimed) => Err(SKEW_WAIT),
             Some(Ending::Expired | Ending::Bounce(_)) => Ok(window.admit_expired(lane)),
             None => window.admit(lane).ok_or_else(|| window.wait_of(lane)),
         }
@@ -146,6 +156,11 @@ impl ClaimLoop {
             }
         }
     }
+}
+
+/// Whether its time is over by the queue's clock, which is too far from this machine's to be believed.
+fn is_skewed(claimed: &Claimed) -> bool {
+    matches!(claimed.ending, Some(Ending::Expired)) && skew(claimed.claimed_at) > SKEW_MAX
 }
 
 /// How far this machine's clock is from the queue's.

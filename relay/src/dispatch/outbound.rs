@@ -1,9 +1,8 @@
-//! Puts the way out together: window, claim loops, settlers, sites.
+//! Puts the way out together: window, claim loops and settlers of the partitions that take part, sites.
 //! **Owns:** what of it is built from what; the start of attempts as tasks of the tracker that app gives. **Never:** a task of its
 //! own beside those.
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -13,21 +12,22 @@ use std::{
 };
 
 use postrider_mail::PartitionName;
-use postrider_queue::{Body, Claimed, Partition, incarnation::Clock, settle::Fact};
+use postrider_queue::{Body, Claimed, Partition, incarnation::Clock};
 use postrider_smtp::timer::Waits;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Dispatcher, Slot, WINDOW, Window,
     claims::{ClaimLoop, wall_clock},
-    ports::{Desk, LiveHosts, LiveStore, tag},
+    desks::{Desk, Desks},
+    ports::{Lanes, LiveHosts, LiveStore, tag},
     room::Rooms,
 };
 use crate::{
     config::ConfigSource,
     delivery::{self, Ports},
     dns::Dns,
-    heartbeat::Running,
+    heartbeat::{Facts, Running},
     metrics::Metrics,
     settle::Settler,
     shutdown::Shutdown,
@@ -37,8 +37,6 @@ use crate::{
 
 /// What the way out is built from.
 pub struct Parts {
-    /// The queue.
-    pub partitions: Vec<Partition>,
     /// The config.
     pub config: ConfigSource,
     /// The DNS.
@@ -66,60 +64,55 @@ pub struct Parts {
 /// A long task; app runs it.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The facts of the last minute, by partition: for a store that came back as another life.
-pub type Facts = Arc<dyn Fn(&PartitionName) -> Vec<Fact> + Send + Sync>;
-
 /// The way out, put together.
 pub struct Outbound {
     /// For intake.
     pub dispatcher: Dispatcher,
-    /// For the heartbeat.
-    pub facts: Facts,
     /// For gauges.
     pub sites: Sites,
-    /// Claim loops: they end when nothing more is taken.
-    pub taking: Vec<Task>,
-    /// Settlers and what looks after connections: they end when nothing is served any more.
+    /// What looks after connections and lanes: it ends when nothing is served any more.
     pub serving: Vec<Task>,
+    /// Lets partitions take part.
+    pub opener: Opener,
+}
+
+/// Lets partitions take part in the way out.
+pub struct Opener {
+    dispatcher: Dispatcher,
+    desks: Desks,
+    config: ConfigSource,
+    is_one_alone: Arc<AtomicBool>,
+    stop_serving: CancellationToken,
+}
+
+/// What runs for a partition that takes part.
+pub struct Opened {
+    /// Its claim loop: it ends when nothing more is taken.
+    pub taking: Task,
+    /// Its settler: it ends when nothing is served any more, or nobody is left who could settle.
+    pub serving: Task,
+    /// The facts of the last minute, for a store that comes back as another life.
+    pub facts: Facts,
 }
 
 /// Puts it together.
 pub fn build(parts: Parts) -> Outbound {
-    let window = Window::new(WINDOW);
-    let mut serving: Vec<Task> = Vec::new();
+    let (window, desks) = (Window::new(WINDOW), Desks::default());
     let stopped = &parts.shutdown.stop_serving;
-    let desks: BTreeMap<_, _> = parts
-        .partitions
-        .iter()
-        .map(|partition| {
-            let (settler, run) = Settler::new(partition.clone(), stopped.clone());
-            serving.push(Box::pin(run));
-            (partition.name().clone(), Desk { partition: partition.clone(), settler })
-        })
-        .collect();
-    let desks = Arc::new(desks);
-    let leases = parts.partitions.iter().map(|one| (one.name().clone(), one.lease().clone())).collect();
     let sites = Sites::new(
         parts.connectors,
         parts.clock,
-        leases,
         parts.shutdown.stop_running.clone(),
         parts.waits,
         parts.metrics.clone(),
     );
-    serving.push(Box::pin(keep_sites(sites.clone(), stopped.clone())));
-    serving.push(Box::pin(follow_config(
-        desks.clone(),
-        window.clone(),
-        parts.config.clone(),
-        stopped.clone(),
-    )));
+    let follow = follow_config(desks.clone(), window.clone(), parts.config.clone(), stopped.clone());
+    let serving: Vec<Task> = vec![Box::pin(keep_sites(sites.clone(), stopped.clone())), Box::pin(follow)];
     let is_one_alone = Arc::new(AtomicBool::new(false));
     let starter = Starter {
-        store: LiveStore::new(desks.clone(), window.clone(), parts.config.clone()),
+        lanes: Lanes { desks: desks.clone(), window: window.clone(), config: parts.config.clone() },
         hosts: LiveHosts::new(parts.dns, parts.mx_port, parts.own_addresses),
         sites: sites.clone(),
-        config: parts.config.clone(),
         running: parts.running,
         metrics: parts.metrics,
         rooms: Rooms::default(),
@@ -129,26 +122,48 @@ pub fn build(parts: Parts) -> Outbound {
     let paused = parts.config.clone();
     let dispatcher = Dispatcher::new(
         window,
-        desks.keys().cloned(),
         move || paused.current().is_paused(),
         move |slot, claimed, body| {
             work.spawn(starter.clone().attempt(slot, claimed, body));
         },
     );
-    let claim_loop = |desk: &Desk| ClaimLoop {
+    let opener = Opener {
         dispatcher: dispatcher.clone(),
-        desk: desk.clone(),
-        config: parts.config.clone(),
-        is_one_alone: is_one_alone.clone(),
+        desks,
+        config: parts.config,
+        is_one_alone,
+        stop_serving: parts.shutdown.stop_serving,
     };
-    let taking = desks
-        .values()
-        .map(|desk| -> Task { Box::pin(claim_loop(desk).run(parts.shutdown.stop_taking.clone())) })
-        .collect();
-    let facts: Facts = Arc::new(move |partition: &PartitionName| {
-        desks.get(partition).map(|desk| desk.settler.facts()).unwrap_or_default()
-    });
-    Outbound { dispatcher, facts, sites, taking, serving }
+    Outbound { dispatcher, sites, serving, opener }
+}
+
+impl Opener {
+    /// Attempts of a partition's deliveries may start. It claims until `stop_taking`; what can't be settled is given up once
+    /// `abandoned`.
+    pub fn open(
+        &self,
+        partition: &Partition,
+        stop_taking: CancellationToken,
+        abandoned: CancellationToken,
+    ) -> Opened {
+        let stopped = self.stop_serving.clone();
+        let (settler, serving) = Settler::new(partition.clone(), stopped, abandoned);
+        let desk = Desk { partition: partition.clone(), settler: settler.clone() };
+        self.desks.open(desk.clone());
+        let claim_loop = ClaimLoop {
+            dispatcher: self.dispatcher.clone(),
+            desk,
+            config: self.config.clone(),
+            is_one_alone: self.is_one_alone.clone(),
+        };
+        let facts: Facts = Arc::new(move || settler.facts());
+        Opened { taking: Box::pin(claim_loop.run(stop_taking)), serving: Box::pin(serving), facts }
+    }
+
+    /// No further attempt of the partition's deliveries starts; those that run go on.
+    pub fn close(&self, partition: &PartitionName) {
+        self.desks.close(partition);
+    }
 }
 
 async fn keep_sites(sites: Sites, stopped: CancellationToken) {
@@ -156,12 +171,7 @@ async fn keep_sites(sites: Sites, stopped: CancellationToken) {
 }
 
 /// Under another config, what was suspended may have another way: it is tried at once.
-async fn follow_config(
-    desks: Arc<BTreeMap<PartitionName, Desk>>,
-    window: Window,
-    mut config: ConfigSource,
-    stopped: CancellationToken,
-) {
+async fn follow_config(desks: Desks, window: Window, mut config: ConfigSource, stopped: CancellationToken) {
     loop {
         tokio::select! {
             biased;
@@ -170,7 +180,7 @@ async fn follow_config(
         }
         window.resume_all();
         let tag = tag(&config.current());
-        for desk in desks.values() {
+        for desk in desks.all() {
             if let Err(why) = desk.partition.resume_other(&tag).await {
                 // They end by themselves, and claims made under the new config don't heed them.
                 tracing::debug!(partition = %desk.partition.name(), %why, "suspensions were not lifted");
@@ -182,10 +192,9 @@ async fn follow_config(
 /// All that an attempt needs.
 #[derive(Clone)]
 struct Starter {
-    store: LiveStore,
+    lanes: Lanes,
     hosts: LiveHosts,
     sites: Sites,
-    config: ConfigSource,
     running: Running,
     metrics: Metrics,
     rooms: Rooms,
@@ -195,11 +204,10 @@ struct Starter {
 impl Starter {
     /// One attempt, from its claim to its settlement.
     async fn attempt(self, slot: Slot, claimed: Claimed, body: Option<Body>) {
+        // Its shard is gone from the config: what is claimed there goes back as this process leaves it.
+        let Some(desk) = self.lanes.desks.of(claimed.claim.delivery().message.partition()) else { return };
         let running = self.running.started(&claimed.claim);
-        let is_alone = claimed.is_alone;
-        if is_alone {
-            self.is_one_alone.store(true, Ordering::Release);
-        }
+        let _alone = claimed.is_alone.then(|| Alone::begin(&self.is_one_alone));
         self.metrics.attempts_running.inc();
         let (lane, size) = (&claimed.delivery.lane, claimed.delivery.message.received.size);
         // Room for the body comes before the body. Who finds none reads the body back once there is some.
@@ -207,18 +215,31 @@ impl Starter {
             Some(place) => (body, Some(place)),
             None => (None, self.rooms.enter(lane, size).await),
         };
-        let config = self.config.current();
+        let config = self.lanes.config.current();
         let ports = Ports {
-            store: self.store,
+            far_sides: self.sites.for_claim(running.lost().clone(), desk.partition.lease().clone()),
+            store: LiveStore::new(desk, self.lanes),
             dns: self.hosts,
-            far_sides: self.sites.for_claim(running.lost().clone()),
         };
         let told = delivery::deliver(claimed, body, &ports, &config, rand::random()).await;
         told.publish(&self.metrics, config.logging.addresses, wall_clock());
         self.metrics.attempts_running.dec();
-        if is_alone {
-            self.is_one_alone.store(false, Ordering::Release);
-        }
         drop(slot);
+    }
+}
+
+/// An attempt of a delivery that others died trying. Ends with the attempt, however that ends.
+struct Alone(Arc<AtomicBool>);
+
+impl Alone {
+    fn begin(is_one_alone: &Arc<AtomicBool>) -> Self {
+        is_one_alone.store(true, Ordering::Release);
+        Self(is_one_alone.clone())
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

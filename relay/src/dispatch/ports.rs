@@ -2,7 +2,6 @@
 //! **Owns:** which partition an attempt belongs to, what a lane's suspension means here and there. **Never:** decides either.
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -14,17 +13,19 @@ use postrider_core::{
     mx::{self, Destinations, Host, Unresolved},
     route::{Action, Decision, Target},
 };
-use postrider_mail::{Domain, HostName, PartitionName};
+use postrider_mail::{Domain, HostName};
 use postrider_queue::{
     Body, Claimed, ConfigTag, Lane, Partition, Settled, Settlement, Unavailable, body::BodyError,
 };
 
-use super::Window;
+use super::{
+    Window,
+    desks::{Desk, Desks},
+};
 use crate::{
     config::ConfigSource,
     delivery::{Hosts, Store},
     dns::Dns,
-    settle::Settler,
     site::Stop,
 };
 
@@ -35,39 +36,37 @@ const RELEASE_TRIES: u32 = 3;
 /// Between two tries.
 const RELEASE_PAUSE: Duration = Duration::from_millis(200);
 
-/// One partition, as attempts reach it. Cloning shares.
-#[derive(Clone)]
-pub struct Desk {
-    /// The partition.
-    pub partition: Partition,
-    /// Ends attempts.
-    pub settler: Settler,
+/// The queue, as one claim's attempt reaches it.
+pub struct LiveStore {
+    desk: Desk,
+    lanes: Lanes,
 }
 
-/// The queue. Cloning shares.
+/// What is known of lanes, here and in all partitions. Cloning shares.
 #[derive(Clone)]
-pub struct LiveStore {
-    desks: Arc<BTreeMap<PartitionName, Desk>>,
-    window: Window,
-    config: ConfigSource,
+pub struct Lanes {
+    /// All partitions.
+    pub desks: Desks,
+    /// Here.
+    pub window: Window,
+    /// The config.
+    pub config: ConfigSource,
 }
 
 impl LiveStore {
-    /// All partitions.
-    pub fn new(desks: Arc<BTreeMap<PartitionName, Desk>>, window: Window, config: ConfigSource) -> Self {
-        Self { desks, window, config }
+    /// The queue for an attempt of a delivery at this desk.
+    pub fn new(desk: Desk, lanes: Lanes) -> Self {
+        Self { desk, lanes }
     }
+}
 
-    fn desk(&self, claimed: &Claimed) -> Option<&Desk> {
-        self.desks.get(claimed.claim.delivery().message.partition())
-    }
-
+impl Lanes {
     /// Tells every partition of a lane: it has mail in each of them.
     async fn tell_all<F>(&self, lane: &Lane, tell: impl Fn(Partition) -> F)
     where
         F: Future<Output = Result<(), Unavailable>> + Send,
     {
-        let told = join_all(self.desks.values().map(|desk| tell(desk.partition.clone())));
+        let told = join_all(self.desks.all().into_iter().map(|desk| tell(desk.partition)));
         match tokio::time::timeout(TELL_MAX, told).await {
             Ok(answers) => {
                 for why in answers.into_iter().filter_map(Result::err) {
@@ -81,27 +80,16 @@ impl LiveStore {
 
 impl Store for LiveStore {
     async fn body(&self, claimed: &Claimed) -> Result<Body, BodyError> {
-        let id = &claimed.claim.delivery().message;
-        match self.desk(claimed) {
-            Some(desk) => desk.partition.load_body(id).await,
-            None => {
-                Err(Unavailable::NotConnected { reason: "the partition is gone from the config".into() }
-                    .into())
-            }
-        }
+        self.desk.partition.load_body(&claimed.claim.delivery().message).await
     }
 
     async fn settle(&self, settlement: Settlement) -> Settled {
-        match self.desk(&settlement.claimed) {
-            Some(desk) => desk.settler.settle(settlement).await,
-            None => Settled::ClaimLost,
-        }
+        self.desk.settler.settle(settlement).await
     }
 
     async fn release(&self, claimed: Claimed, wait: Duration) {
-        let Some(desk) = self.desk(&claimed) else { return };
         for _ in 0..RELEASE_TRIES {
-            match desk.partition.release(&[&claimed.claim], wait).await {
+            match self.desk.partition.release(&[&claimed.claim], wait).await {
                 Ok(_) => return,
                 Err(why) => {
                     tracing::debug!(delivery_id = %claimed.claim.delivery(), %why, "a claim was not released");
@@ -112,18 +100,18 @@ impl Store for LiveStore {
     }
 
     async fn suspend(&self, lane: &Lane, wait: Duration) {
-        self.window.suspend(lane, wait);
-        let tag = tag(&self.config.current());
+        self.lanes.window.suspend(lane, wait);
+        let tag = tag(&self.lanes.config.current());
         tracing::info!(%lane, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "nobody answers there; the lane is suspended");
         let tag = &tag;
-        self.tell_all(lane, |partition| async move { partition.suspend(lane, wait, tag).await }).await;
+        self.lanes.tell_all(lane, |partition| async move { partition.suspend(lane, wait, tag).await }).await;
     }
 
     async fn answered(&self, lane: &Lane) {
-        if self.window.delivered(lane) {
+        if self.lanes.window.delivered(lane) {
             tracing::info!(%lane, "somebody answers there again; the lane is resumed");
-            let tag = &tag(&self.config.current());
-            self.tell_all(lane, |partition| async move { partition.resume(lane, tag).await }).await;
+            let tag = &tag(&self.lanes.config.current());
+            self.lanes.tell_all(lane, |partition| async move { partition.resume(lane, tag).await }).await;
         }
     }
 }

@@ -22,7 +22,7 @@ const MAX_ALIASES: usize = 8;
 const MAX_RECORDS: usize = 256;
 
 /// A type of record that mail needs.
-pub(super) trait Kind: Clone + Send + Sync + 'static {
+pub trait Kind: Clone + Send + Sync + 'static {
     /// Its type in a question.
     const TYPE: RecordType;
     /// Reads one; nothing for data of another type.
@@ -98,6 +98,16 @@ impl Resolver {
             }
         }
         failed(DnsFailure::AliasLoop)
+    }
+}
+
+/// What the bytes of one response say to a question about `name`: nothing where they are no message, or where they end with
+/// an alias that is to be asked about next.
+pub fn read<T: Kind>(response: &[u8], name: &str) -> Option<Answer<T>> {
+    let response = Message::from_vec(response).ok()?;
+    match step(&response, &Name::from_ascii(format!("{name}.")).ok()?) {
+        Step::Said(said) => Some(said.answer),
+        Step::Alias { .. } => None,
     }
 }
 

@@ -3,59 +3,97 @@
 
 use std::{cell::Cell, time::Duration};
 
-use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use postrider_queue::{
     Partition, Unavailable,
     incarnation::{BEAT_EVERY, Incarnation, LOOK_EVERY, Observer},
     reap::{Beat, PodState, Reaped},
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Pulse;
-use crate::metrics::Metrics;
+use crate::{
+    failpoint::{self, Step},
+    metrics::Metrics,
+};
 
 pub(super) struct Job {
     pub(super) partitions: Vec<Partition>,
+    pub(super) joins: mpsc::Receiver<Joining>,
     pub(super) pulse: Pulse,
     pub(super) metrics: Metrics,
     pub(super) stop: CancellationToken,
 }
 
+/// One more partition to beat in.
+pub(super) struct Joining {
+    pub(super) partition: Partition,
+    pub(super) leave: CancellationToken,
+    pub(super) has_left: oneshot::Sender<()>,
+}
+
 /// One partition, as the heartbeat's thread sees it.
-struct Post<'a> {
-    partition: &'a Partition,
-    job: &'a Job,
+struct Post {
+    partition: Partition,
+    pulse: Pulse,
+    metrics: Metrics,
     /// Failures on the connection that beats and looks share: each restarts the observations.
     disturbances: Cell<u64>,
 }
 
 impl Job {
     pub(super) async fn run(self) {
-        let posts: Vec<Post<'_>> = self
-            .partitions
-            .iter()
-            .map(|partition| Post { partition, job: &self, disturbances: Cell::new(0) })
-            .collect();
-        let work = join_all(posts.iter().map(|post| async move {
-            tokio::join!(post.beat_on(), post.look_on());
-        }));
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => {}
-            _ = work => {}
+        let Self { partitions, mut joins, pulse, metrics, stop } = self;
+        let post = |partition| Post {
+            partition,
+            pulse: pulse.clone(),
+            metrics: metrics.clone(),
+            disturbances: Cell::new(0),
+        };
+        let mut posts = FuturesUnordered::new();
+        for partition in partitions {
+            posts.push(post(partition).stay(stop.clone(), None));
         }
-        join_all(posts.iter().map(Post::leave)).await;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(Joining { partition, leave, has_left }) = joins.recv() => {
+                    posts.push(post(partition).stay(leave, Some(has_left)));
+                }
+                Some(()) = posts.next(), if !posts.is_empty() => {}
+            }
+        }
+        while posts.next().await.is_some() {}
     }
 }
 
-impl Post<'_> {
+impl Post {
+    /// Beats and looks until it is to leave, then leaves.
+    async fn stay(self, leave: CancellationToken, has_left: Option<oneshot::Sender<()>>) {
+        let works = async { tokio::join!(self.beat_on(), self.look_on()) };
+        tokio::select! {
+            biased;
+            () = leave.cancelled() => {}
+            _ = works => {}
+        }
+        self.leave().await;
+        if let Some(has_left) = has_left {
+            // Nobody may wait for it.
+            let _ = has_left.send(());
+        }
+    }
+
     async fn beat_on(&self) {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
-            while self.job.pulse.is_beating() && self.beat().await.is_err() {
+            while self.pulse.is_beating() && self.beat().await.is_err() {
                 self.disturbed();
                 tokio::time::sleep(RETRY_EVERY).await;
             }
@@ -70,7 +108,7 @@ impl Post<'_> {
         match self.limited(self.partition.beat(incarnation)).await? {
             Beat::Confirmed => {
                 // Before the confirmation: what was left when it came.
-                self.job.metrics.lease_margin.set(lease.margin().as_secs_f64());
+                self.metrics.lease_margin.set(lease.margin().as_secs_f64());
                 lease.confirmed(incarnation, sent);
                 Ok(())
             }
@@ -146,12 +184,14 @@ impl Post<'_> {
     async fn reap(&self, dead: Incarnation, counter: u64) -> Result<(), Unavailable> {
         let mut all: u64 = 0;
         loop {
-            match self.limited(self.partition.reap(dead, counter)).await? {
+            let reaped = self.limited(self.partition.reap(dead, counter)).await?;
+            failpoint::passed(Step::Reaped);
+            match reaped {
                 Reaped::Alive => return Ok(()),
                 Reaped::More { moved } => all += u64::from(moved),
                 Reaped::Done { moved } => {
                     all += u64::from(moved);
-                    self.job.metrics.reaps.inc();
+                    self.metrics.reaps.inc();
                     tracing::warn!(
                         partition = %self.partition.name(),
                         incarnation = %dead,
@@ -166,6 +206,7 @@ impl Post<'_> {
 
     async fn leave(&self) {
         let Some(incarnation) = self.partition.lease().incarnation() else { return };
+        // From here on no dot leaves.
         self.partition.lease().fenced(incarnation);
         while let Ok(Reaped::More { .. }) = self.limited(self.partition.leave(incarnation)).await {}
     }

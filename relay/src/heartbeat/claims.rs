@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
 use postrider_mail::PartitionName;
 use postrider_queue::{
     Claim, ClaimNumber, DeliveryId, Partition, Unavailable, claim::ClaimError, incarnation::Incarnation,
@@ -36,8 +35,8 @@ pub struct RunningClaim {
     entry: Entry,
 }
 
-/// What was delivered in the last minutes in a partition.
-pub type Facts = Arc<dyn Fn(&PartitionName) -> Vec<Fact> + Send + Sync>;
+/// What was delivered in the last minutes in the partition.
+pub type Facts = Arc<dyn Fn() -> Vec<Fact> + Send + Sync>;
 
 type Claims = Vec<(DeliveryId, ClaimNumber)>;
 
@@ -57,6 +56,16 @@ impl Running {
     /// Whether none does.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
+    }
+
+    /// How many attempts of a partition's deliveries run.
+    pub fn count_in(&self, partition: &PartitionName) -> usize {
+        self.lock().keys().filter(|delivery| delivery.message.partition() == partition).count()
+    }
+
+    /// Tells all attempts of a partition that their claims are lost.
+    pub fn lose_all(&self, partition: &PartitionName) {
+        self.lose_all_but(partition, None);
     }
 
     fn of(&self, partition: &PartitionName, holder: Incarnation) -> Claims {
@@ -111,15 +120,12 @@ impl Drop for RunningClaim {
     }
 }
 
-pub(super) async fn follow_all(partitions: Vec<Partition>, running: Running, facts: Facts) {
-    join_all(partitions.iter().map(|partition| async {
-        tokio::join!(
-            follow_lives(partition, &running),
-            follow_epochs(partition, &running, &facts),
-            compare_on(partition, &running),
-        );
-    }))
-    .await;
+pub(super) async fn follow(partition: Partition, running: Running, facts: Facts) {
+    tokio::join!(
+        follow_lives(&partition, &running),
+        follow_epochs(&partition, &running, &facts),
+        compare_on(&partition, &running),
+    );
 }
 
 async fn follow_lives(partition: &Partition, running: &Running) {
@@ -146,7 +152,7 @@ async fn follow_epochs(partition: &Partition, running: &Running, facts: &Facts) 
 }
 
 async fn retell(partition: &Partition, running: &Running, facts: &Facts) -> Result<(), Unavailable> {
-    partition.tell(&facts(partition.name())).await?;
+    partition.tell(&facts()).await?;
     let Some(me) = partition.lease().incarnation() else { return Ok(()) };
     match partition.reassert(&running.of(partition.name(), me)).await {
         Ok(lost) => {

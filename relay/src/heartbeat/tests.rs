@@ -1,63 +1,19 @@
 //! Heartbeats of several processes over a real store that stalls, and processes that hang.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    process::{Child, Command, Stdio},
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use postrider_mail::{BodyEncoding, Class, Domain, Due, Envelope, PartitionName, Recipient, ReversePath};
+use postrider_mail::{BodyEncoding, Class, Domain, Due, Envelope, Recipient, ReversePath};
 use postrider_queue::{
-    Claimed, Durability, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
-    connection::Target,
-    incarnation::Incarnation,
-    keys::FleetName,
-    preflight::Topology,
-    reap::PodState,
-    shards::{ShardOptions, Shards, ShardsOptions},
+    Claimed, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start, incarnation::Incarnation,
+    reap::PodState, shards::Shards,
 };
 
 use super::*;
-use crate::clock;
-
-struct Redis {
-    child: Child,
-    folder: std::path::PathBuf,
-    port: u16,
-}
-
-impl Redis {
-    fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("a port").port();
-        drop(listener);
-        let folder = std::env::temp_dir().join(format!("postrider-heartbeat-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
-            .arg(&folder);
-        command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
-        let child =
-            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed");
-        Self { child, folder, port }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent =
-            Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill is there");
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
+use crate::testkit::{Redis, until};
 
 /// A process, as far as its heartbeat goes.
 struct Pod {
@@ -68,25 +24,7 @@ struct Pod {
 
 impl Pod {
     async fn start(redis: &Redis) -> Self {
-        let shards = Shards::new(ShardsOptions {
-            fleet: FleetName::parse("mail/outbound").expect("a name"),
-            relay_uid: None,
-            shards: vec![ShardOptions {
-                name: PartitionName::parse("a").expect("a name"),
-                target: Target { url: format!("redis://127.0.0.1:{}/", redis.port), ca: None },
-                uuid: None,
-            }],
-            durability: Durability::Synced,
-            topology: Topology::Standalone,
-            remembered: BTreeMap::new(),
-            clock: clock::boot_clock(),
-        })
-        .expect("options");
-        until("the queue is ready", Duration::from_secs(10), async || {
-            shards.look().await;
-            shards.is_ready()
-        })
-        .await;
+        let shards = redis.shards().await;
         let metrics = Metrics::new().expect("names are unique");
         let heartbeat = Heartbeat::start(shards.partitions(), &metrics).expect("a thread");
         let pod = Self { shards, heartbeat, metrics };
@@ -138,6 +76,7 @@ impl Pod {
                 has_8bit_body: false,
                 has_8bit_header: false,
             },
+            dkim: Default::default(),
             body: body.finish(),
             deliveries: vec![NewDelivery {
                 lane,
@@ -148,14 +87,6 @@ impl Pod {
         };
         let mut enqueued = partition.enqueue(message, Duration::from_secs(5)).await.expect("a receipt");
         enqueued.claimed.pop().expect("it is claimed")
-    }
-}
-
-async fn until(what: &str, limit: Duration, holds: impl AsyncFn() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -177,12 +108,34 @@ async fn a_pod_that_leaves_is_gone_at_once_with_its_claims_handed_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partition_joins_and_leaves_while_the_heartbeat_goes_on() {
+    let (first, second) = (Redis::start(), Redis::start());
+    let pod = Pod::start(&first).await;
+    let life = pod.life();
+    let ticks = tokio::spawn(pod.heartbeat.pulse().run());
+    let other = Pod { shards: second.shards().await, heartbeat: pod.heartbeat, metrics: pod.metrics };
+    let attendance = other.heartbeat.joins().attend(other.partition()).await;
+    until("it is registered", Duration::from_secs(5), async || other.life().is_some()).await;
+    let claimed = other.claim_one().await;
+    let joined = other.life().expect("registered");
+    assert!(attendance.leave().await);
+    assert_eq!(other.state_of(joined).await, Some(PodState::Ended));
+    assert!(other.partition().lease().permit(&claimed.claim).expect_err("it left").is_final());
+    let figures = other.partition().figures().await.expect("an answer");
+    assert_eq!((figures.claimed, figures.deliveries()), (0, 1));
+    let lease = pod.shards.partitions().remove(0).lease().clone();
+    until("it beats on", Duration::from_secs(5), async || lease.margin() > Duration::from_secs(2)).await;
+    assert_eq!(lease.incarnation(), life);
+    ticks.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_no_longer_works_is_reaped_within_six_seconds_and_starts_anew() {
     let redis = Redis::start();
     let (stuck, survivor) = (Pod::start(&redis).await, Pod::start(&redis).await);
     let survives = tokio::spawn(survivor.heartbeat.pulse().run());
     let ticks = tokio::spawn(stuck.heartbeat.pulse().run());
-    let follow = tokio::spawn(stuck.heartbeat.follow(Arc::new(|_| Vec::new())));
+    let follow = tokio::spawn(follow(stuck.partition(), stuck.heartbeat.running(), Arc::new(Vec::new)));
     let (life, claimed) = (stuck.life().expect("registered"), stuck.claim_one().await);
     let running = stuck.heartbeat.running().started(&claimed.claim);
     // Its delivery runtime hangs: beats end 2 s later, the lease 2.5 s after the last of them.

@@ -9,6 +9,7 @@ use postrider_queue::{BodyWriter, Partition, body::BodyError, body::CHUNK_BYTES}
 
 use super::{
     Refusal,
+    draft::Draft,
     scan::Scan,
     trace::{self, Hop, Protocol},
 };
@@ -51,6 +52,8 @@ pub struct Spool {
     pub scan: Scan,
     /// When it began.
     pub began: SystemTime,
+    /// What becomes of its signature.
+    draft: Draft,
     share: Share,
     state: State,
 }
@@ -74,6 +77,21 @@ pub struct Prefix {
     pub text: Bytes,
     /// Whether it has bytes above 127.
     pub is_8bit: bool,
+}
+
+/// A message that is complete, with what is known of it.
+#[derive(Debug)]
+pub struct Finished {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What was seen of it.
+    pub scan: Scan,
+    /// When it began.
+    pub began: SystemTime,
+    /// What becomes of its signature.
+    pub draft: Draft,
+    /// Its content.
+    pub content: Content,
 }
 
 /// Content that is complete.
@@ -103,9 +121,9 @@ pub enum Content {
 
 impl Spool {
     /// An empty one.
-    pub fn new(origin: Origin, share: Share) -> Self {
+    pub fn new(origin: Origin, draft: Draft, share: Share) -> Self {
         let state = State::Memory(Vec::new(), 0);
-        Self { origin, scan: Scan::default(), began: SystemTime::now(), share, state }
+        Self { origin, scan: Scan::default(), began: SystemTime::now(), draft, share, state }
     }
 
     /// Takes the next bytes. `partition` says where to a message that is no longer small goes.
@@ -119,6 +137,10 @@ impl Spool {
     ) -> Result<(), Refusal> {
         self.scan.feed(&chunk);
         self.judge()?;
+        if self.draft.is_copying() && !self.share.grow(chunk.len() as u64) {
+            return Err(Refusal::NoRoom);
+        }
+        self.draft.feed(&chunk, &self.scan)?;
         match &mut self.state {
             State::Memory(held, len) if *len + chunk.len() <= SMALL_BYTES => {
                 if !self.share.grow(chunk.len() as u64) {
@@ -137,14 +159,15 @@ impl Spool {
     }
 
     /// All has come.
-    pub fn finish(self) -> (Origin, Scan, SystemTime, Content) {
+    pub fn finish(self) -> Finished {
         let content = match self.state {
             State::Memory(pieces, _) => Content::Memory { pieces, share: self.share },
             State::Streaming { partition, id, writer, prefix } => {
                 Content::Streamed { partition, id, writer, prefix, share: self.share }
             }
         };
-        (self.origin, self.scan, self.began, content)
+        let Self { origin, scan, began, draft, .. } = self;
+        Finished { origin, scan, began, draft, content }
     }
 
     fn judge(&self) -> Result<(), Refusal> {

@@ -49,10 +49,16 @@ impl Door {
         let labels = [listener.name.as_str()];
         let metrics = shared.metrics;
         let refused = |class| metrics.messages_refused.with_label_values(&[listener.name.as_str(), class]);
+        let tls = shared.served.of(listener)?;
+        match shared.served.not_after(listener) {
+            Some(at) => metrics.certificate_not_after.with_label_values(&labels).set(at as f64),
+            // There may have been one before.
+            None => drop(metrics.certificate_not_after.remove_label_values(&labels)),
+        }
         Ok(Self {
             name: listener.name.as_str().into(),
             settings: Arc::new(settings(config, listener, shared.waits)),
-            tls: shared.served.of(listener)?,
+            tls,
             limits: SessionLimits {
                 process: shared.sessions_max,
                 listener: listener.limits.connections,

@@ -17,6 +17,7 @@ use crate::{
     admission::{self, Client},
     intake::{
         Incoming, Refusal,
+        draft::Draft,
         fates::{self, Fate},
         spool::Origin,
         trace::Protocol,
@@ -113,8 +114,10 @@ impl Session {
             let reply = self.refused(replies::refusal(why));
             return self.server.resume(ask.refuse(reply));
         }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.spool = Some(self.inbound.intake.spool(origin));
+        let draft = |open: &Transaction| Draft::new(&open.config, self.listener(&open.config));
+        let draft = self.transaction.as_ref().map(draft);
+        if let (Some(transaction), Some(draft)) = (&mut self.transaction, draft) {
+            transaction.spool = Some(self.inbound.intake.spool(origin, draft));
         }
         self.server.resume(ask.accept());
     }

@@ -30,6 +30,11 @@ pub(super) fn not_admitted(why: NotAdmitted) -> Reply {
         NotAdmitted::Stranger { may_authenticate: false } => {
             permanent(550, (7, 1), "relaying denied for this client")
         }
+        NotAdmitted::Unknown => transient(
+            450,
+            (7, 1),
+            "relaying denied: this client is not among the allowed pods now; try again later",
+        ),
         NotAdmitted::SenderDomain => permanent(550, (7, 1), "relaying denied for this sender domain"),
     }
 }
@@ -52,6 +57,7 @@ pub(super) fn refusal(why: Refusal) -> Reply {
         Refusal::Loop => permanent(554, (4, 6), "too many Received fields: the message is in a loop"),
         Refusal::HeaderTooLong => permanent(552, (3, 4), "the header is longer than 256 KiB"),
         Refusal::NulInHeader => permanent(550, (6, 0), "the header has a NUL"),
+        Refusal::Author => permanent(550, (7, 1), "relaying denied for this From domain"),
     }
 }
 
@@ -80,6 +86,7 @@ mod tests {
         ] {
             assert_eq!(not_admitted(why).code().get(), 550);
         }
+        assert_eq!(not_admitted(NotAdmitted::Unknown).code().get(), 450);
         for why in [
             Refusal::NoRoom,
             Refusal::Unavailable,
@@ -87,6 +94,7 @@ mod tests {
             Refusal::Loop,
             Refusal::HeaderTooLong,
             Refusal::NulInHeader,
+            Refusal::Author,
         ] {
             refusal(why);
         }

@@ -18,10 +18,9 @@ use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind};
 use postrider_queue::Claimed;
 use postrider_smtp::client::{Answer, Answered, Transaction};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Order, Shared, Site, Stop,
+    ForClaim, Order, Shared, Site, Stop,
     connections::{Lease, NoConnection},
     feedback::Room,
 };
@@ -114,15 +113,10 @@ impl Attempt {
 
 /// Makes the attempt.
 pub(super) async fn run(
-    shared: &Shared,
     site: &Arc<Site>,
     order: &Order<'_>,
-    lost: &CancellationToken,
+    ForClaim { shared, lost, lease }: &ForClaim,
 ) -> Result<Attempt, NotTried> {
-    let partition = order.claim.delivery().message.partition();
-    let Some(lease) = shared.leases.get(partition) else {
-        return Err(NotTried { wait: CROWDED_WAIT, why: "the partition is gone", is_site_down: false });
-    };
     let over = Over { lost, stopping: &shared.stopping };
     let started = Clocked::now();
     let place = connection(shared, site, over).await?;

@@ -81,6 +81,11 @@ impl Pulse {
         (connections(&state.shape, now), change)
     }
 
+    /// Whether nothing is tried there now.
+    pub(super) fn is_suspended(&self, now: Mono) -> bool {
+        self.lock().shape.wakes(now).is_some()
+    }
+
     /// How long nobody used the site.
     pub(super) fn idle_for(&self) -> Duration {
         self.lock().last_used.elapsed()

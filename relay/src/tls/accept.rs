@@ -13,6 +13,7 @@ use rustls::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use x509_cert::der::Decode as _;
 
 /// How long a client may take for a handshake: research has peers at 10 to 30 s.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
@@ -66,6 +67,16 @@ fn certified_key(
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| BadCertificate::NoKey)?;
     Ok(Arc::new(CertifiedKey::from_der(chain, key, provider)?))
+}
+
+/// When the first of these chains' leaves ends, in seconds since 1970.
+pub fn not_after<'a>(chains: impl IntoIterator<Item = &'a [u8]>) -> Option<u64> {
+    let ends = chains.into_iter().filter_map(|chain| {
+        let leaf = CertificateDer::pem_slice_iter(chain).next()?.ok()?;
+        let leaf = x509_cert::Certificate::from_der(&leaf).ok()?;
+        Some(leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs())
+    });
+    ends.min()
 }
 
 #[derive(Debug)]
@@ -142,6 +153,21 @@ mod tests {
         assert!(matches!(refused(chain.as_bytes(), other.as_bytes()), BadCertificate::Unusable(_)));
         assert!(matches!(refused(b"", other.as_bytes()), BadCertificate::NoCertificate));
         assert!(matches!(refused(chain.as_bytes(), b"x"), BadCertificate::NoKey));
+    }
+
+    #[test]
+    fn the_first_end_of_several_counts() {
+        let chain = |year| {
+            let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).expect("a name");
+            params.not_after = rcgen::date_time_ymd(year, 3, 1);
+            let key = rcgen::KeyPair::generate().expect("a key");
+            params.self_signed(&key).expect("a certificate").pem()
+        };
+        // 2040 is told in another form than 2100 (RFC 5280 4.1.2.5: from 2050 on).
+        let chains = [chain(2100), chain(2040)];
+        assert_eq!(not_after(chains.iter().map(String::as_bytes)), Some(2_214_172_800));
+        assert_eq!(not_after([chains[0].as_bytes()]), Some(4_107_542_400));
+        assert_eq!(not_after([b"no PEM".as_slice()]), None);
     }
 
     #[test]

@@ -15,11 +15,15 @@ use super::accept::{self, BadCertificate};
 /// What listeners serve now. What didn't change stays, and its session tickets with it.
 #[derive(Default)]
 pub struct Served {
-    listeners: Mutex<HashMap<String, Pair>>,
+    listeners: Mutex<HashMap<String, OfListener>>,
 }
 
 /// Certificates, and what was made of them.
-type Pair = (Vec<Certificate>, Arc<ServerConfig>);
+struct OfListener {
+    certificates: Vec<Certificate>,
+    config: Arc<ServerConfig>,
+    not_after: Option<u64>,
+}
 
 impl Served {
     /// What this listener serves; nothing if it has no TLS. Certificates that can't be served leave the last good ones.
@@ -30,21 +34,30 @@ impl Served {
         let Some(tls) = &listener.tls else { return Ok(None) };
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let last = listeners.get(&listener.name);
-        if let Some((_, config)) = last.filter(|(certificates, _)| *certificates == tls.certificates) {
-            return Ok(Some(config.clone()));
+        if let Some(last) = last.filter(|last| last.certificates == tls.certificates) {
+            return Ok(Some(last.config.clone()));
         }
         let pairs = tls.certificates.iter().map(|c| (c.chain.as_bytes(), c.key.expose().as_bytes()));
         match (accept::server_config(pairs), last) {
             (Ok(config), _) => {
-                listeners.insert(listener.name.clone(), (tls.certificates.clone(), config.clone()));
+                let not_after = accept::not_after(tls.certificates.iter().map(|c| c.chain.as_bytes()));
+                let certificates = tls.certificates.clone();
+                let served = OfListener { certificates, config: config.clone(), not_after };
+                listeners.insert(listener.name.clone(), served);
                 Ok(Some(config))
             }
-            (Err(why), Some((_, config))) => {
+            (Err(why), Some(OfListener { config, .. })) => {
                 tracing::warn!(listener = listener.name, reason = %why, "a new certificate can't be served; the last good one stays; renew its Secret");
                 Ok(Some(config.clone()))
             }
             (Err(why), None) => Err(why),
         }
+    }
+
+    /// When the first of the certificates that a listener serves ends, in seconds since 1970.
+    pub fn not_after(&self, listener: &Listener) -> Option<u64> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.get(&listener.name).filter(|_| listener.tls.is_some())?.not_after
     }
 
     /// Forgets listeners that are no more.

@@ -16,10 +16,9 @@ use postrider_core::config::{
 use postrider_mail::{HostName, Mono, PartitionName, QueueId};
 use postrider_queue::{
     Body, Claimed, Durability,
-    connection::Target,
+    connection::{Target, Topology},
     incarnation::Clock,
     keys::FleetName,
-    preflight::Topology,
     shards::{ShardOptions, Shards, ShardsOptions},
 };
 use postrider_relay::{
@@ -147,6 +146,7 @@ pub(crate) fn listener(name: &str) -> Listener {
         port: 25,
         protocol: Protocol::Smtp,
         allowed_clients: vec!["127.0.0.0/8".parse().expect("a net")],
+        allows_pods: false,
         sender_domains: None,
         tls: None,
         auth: None,
@@ -194,7 +194,6 @@ impl Rig {
     pub(crate) async fn start(setup: Setup) -> Self {
         let redis = Redis::start();
         let shards = shards(redis.port);
-        let name = PartitionName::parse("a").expect("a name");
         let looker = tokio::spawn({
             let shards = shards.clone();
             async move { shards.run().await }
@@ -204,7 +203,6 @@ impl Rig {
         let is_paused = setup.window.is_none();
         let dispatcher = Dispatcher::new(
             Window::new(setup.window.unwrap_or(1)),
-            [name],
             move || is_paused,
             move |slot, claimed, body| {
                 let _ = start.send(Started { slot, claimed, body });
@@ -312,15 +310,19 @@ fn shards(port: u16) -> Shards {
     let started = Instant::now();
     let shard = ShardOptions {
         name: PartitionName::parse("a").expect("a name"),
-        target: Target { url: format!("redis://127.0.0.1:{port}/"), ca: None },
+        target: Target {
+            url: format!("redis://127.0.0.1:{port}/"),
+            topology: Topology::Standalone,
+            ca: None,
+        },
         uuid: None,
+        is_draining: false,
     };
     Shards::new(ShardsOptions {
         fleet: FleetName::parse("mail/test").expect("a name"),
         relay_uid: None,
         shards: vec![shard],
         durability: Durability::Synced,
-        topology: Topology::Standalone,
         remembered: BTreeMap::new(),
         clock: Clock::new(move || Mono::from_start(started.elapsed())),
     })

@@ -19,10 +19,9 @@ use postrider_mail::{
 };
 use postrider_queue::{
     Body, Durability, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
-    connection::Target,
+    connection::{Target, Topology},
     inspect::SeenMessage,
     keys::FleetName,
-    preflight::Topology,
     shards::{ShardOptions, Shards, ShardsOptions},
 };
 use postrider_relay::{
@@ -33,7 +32,7 @@ use postrider_relay::{
         outbound::{self, Outbound, Parts},
     },
     dns::{Dns, DnsSettings},
-    heartbeat::Heartbeat,
+    heartbeat::{self, Heartbeat},
     metrics::Metrics,
     shutdown::Shutdown,
     site::Sites,
@@ -166,8 +165,7 @@ impl Rig {
         let work = TaskTracker::new();
         let heartbeat = Heartbeat::start(shards.partitions(), &metrics).unwrap();
         let dns = Dns::new(DnsSettings::new(vec!["127.0.0.1:9".parse().unwrap()])).unwrap();
-        let Outbound { dispatcher, facts, sites, taking, serving } = outbound::build(Parts {
-            partitions: shards.partitions(),
+        let Outbound { dispatcher, sites, serving, opener } = outbound::build(Parts {
             config: source,
             dns,
             mx_port: 25,
@@ -180,15 +178,20 @@ impl Rig {
             work: work.clone(),
             shutdown: shutdown.clone(),
         });
-        taking.into_iter().for_each(|task| drop(work.spawn(task)));
-        let mut background: Vec<_> = serving.into_iter().map(tokio::spawn).collect();
-        background.push(tokio::spawn(heartbeat.follow(facts)));
+        let partition = shards.partitions().remove(0);
+        let opened = opener.open(&partition, shutdown.stop_taking.clone(), Default::default());
+        work.spawn(opened.taking);
+        let mut background: Vec<_> = serving.into_iter().chain([opened.serving]).map(tokio::spawn).collect();
+        background.push(tokio::spawn(heartbeat::follow(
+            partition.clone(),
+            heartbeat.running(),
+            opened.facts,
+        )));
         background.push(tokio::spawn(heartbeat.pulse().run()));
         background.push(tokio::spawn({
             let shards = shards.clone();
             async move { shards.run().await }
         }));
-        let partition = shards.partitions().remove(0);
         until("registered", || async {
             partition.lease().incarnation().is_some() && shards.choose().is_ok()
         })
@@ -281,7 +284,13 @@ impl Rig {
             expires_in: Duration::from_secs(3_600),
             start,
         };
-        let message = NewMessage { envelope, received, body: writer.finish(), deliveries: vec![delivery] };
+        let message = NewMessage {
+            envelope,
+            received,
+            dkim: Default::default(),
+            body: writer.finish(),
+            deliveries: vec![delivery],
+        };
         let enqueued = self.partition.enqueue(message, Duration::from_secs(5)).await.unwrap();
         let body = Body::from_chunks(vec![text.to_owned().into()]);
         (id, enqueued.claimed, body)
@@ -340,15 +349,19 @@ pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) 
 fn shards(port: u16) -> Shards {
     let shard = ShardOptions {
         name: PartitionName::parse("a").unwrap(),
-        target: Target { url: format!("redis://127.0.0.1:{port}/"), ca: None },
+        target: Target {
+            url: format!("redis://127.0.0.1:{port}/"),
+            topology: Topology::Standalone,
+            ca: None,
+        },
         uuid: None,
+        is_draining: false,
     };
     Shards::new(ShardsOptions {
         fleet: FleetName::parse("mail/test").unwrap(),
         relay_uid: None,
         shards: vec![shard],
         durability: Durability::Synced,
-        topology: Topology::Standalone,
         remembered: BTreeMap::new(),
         clock: clock::boot_clock(),
     })

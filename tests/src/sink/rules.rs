@@ -78,6 +78,10 @@ pub struct Rule {
     pub who: Who,
     /// How often; always if absent.
     pub times: Option<u32>,
+    /// Only each so many-th time.
+    pub each: u32,
+    /// How many times since the last.
+    passed: u32,
     /// What.
     pub act: Act,
 }
@@ -85,7 +89,7 @@ pub struct Rule {
 impl Rule {
     /// For everyone, always.
     pub fn new(at: At, act: Act) -> Self {
-        Self { at, who: Who::Any, times: None, act }
+        Self { at, who: Who::Any, times: None, each: 1, passed: 0, act }
     }
 
     /// A reply for everyone, always.
@@ -96,6 +100,12 @@ impl Rule {
     /// Only so often.
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// Only one time in so many.
+    pub fn one_in(mut self, each: u32) -> Self {
+        self.each = each;
         self
     }
 
@@ -146,6 +156,11 @@ impl Rules {
         let fits =
             |rule: &&mut Rule| rule.at == at && rule.times != Some(0) && rule.who.fits(sender, recipients);
         let rule = rules.iter_mut().find(fits)?;
+        rule.passed += 1;
+        if rule.passed < rule.each {
+            return None;
+        }
+        rule.passed = 0;
         rule.times = rule.times.map(|times| times - 1);
         *locked(&self.followed).entry(at).or_default() += 1;
         Some(rule.act.clone())

@@ -11,8 +11,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Act, At, Shared};
-use crate::ledger::{Entry, ID_HEADER};
+use super::{
+    Act, At, Shared,
+    text::{id_of, path, unstuff},
+};
+use crate::ledger::Entry;
 
 /// Far more than any command has.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -53,6 +56,10 @@ enum Done {
 
 pub(super) async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Shared>) -> Result<()> {
     stream.set_nodelay(true)?;
+    // Loopback connects at once; what is sent first is late by the round trip that this would have taken.
+    if !shared.setup.round_trip.is_zero() {
+        tokio::time::sleep(shared.setup.round_trip).await;
+    }
     let mut session = Session {
         stream: Box::new(stream),
         shared,
@@ -205,26 +212,28 @@ impl Session {
         if recipients.is_empty() {
             self.say("554 5.5.1 no valid recipients");
         } else if let Some(Act::KeepAndClose) = act {
-            self.keep(sender, recipients, body);
+            self.keep(sender, recipients, body, true);
             bail!("closing without a reply");
         } else if let Done::Ordinary = self.act(act).await? {
-            self.keep(sender, recipients, body);
+            self.keep(sender, recipients, body, false);
             self.say("250 2.0.0 kept");
         }
         self.reset();
         Ok(())
     }
 
-    fn keep(&self, sender: String, recipients: Vec<String>, body: Vec<u8>) {
+    fn keep(&self, sender: String, recipients: Vec<String>, body: Vec<u8>, is_unanswered: bool) {
         let ledger = &self.shared.ledger;
+        let id = id_of(&body);
         ledger.add(Entry {
-            id: id_of(&body),
             sender,
             recipients,
             at: self.shared.address,
             time: Instant::now(),
+            is_unanswered,
             size: body.len(),
-            body: ledger.keeps_bodies().then_some(body),
+            body: ledger.kept(&id, body),
+            id,
             is_tls: self.is_tls,
             client: self.client,
         });
@@ -325,6 +334,9 @@ impl Session {
 
     async fn flush(&mut self) -> Result<()> {
         if !self.output.is_empty() {
+            if !self.shared.setup.round_trip.is_zero() {
+                tokio::time::sleep(self.shared.setup.round_trip).await;
+            }
             self.stream.write_all(&self.output).await?;
             self.stream.flush().await?;
             self.output.clear();
@@ -371,30 +383,4 @@ impl Session {
         self.input.advance(3);
         Ok(unstuff(&stuffed))
     }
-}
-
-fn unstuff(stuffed: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(stuffed.len());
-    let mut rest = stuffed.strip_prefix(b".").unwrap_or(stuffed);
-    while let Some(at) = memchr::memmem::find(rest, b"\r\n.") {
-        body.extend_from_slice(rest.get(..at + 2).unwrap_or_default());
-        rest = rest.get(at + 3..).unwrap_or_default();
-    }
-    body.extend_from_slice(rest);
-    body
-}
-
-/// What stands in the angle brackets.
-fn path(line: &str) -> String {
-    let inner = line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>'));
-    inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
-}
-
-/// The ID in a message's header; empty if there is none.
-fn id_of(body: &[u8]) -> String {
-    let head = memchr::memmem::find(body, b"\r\n\r\n").and_then(|end| body.get(..end)).unwrap_or(body);
-    let Some(at) = memchr::memmem::find(head, ID_HEADER.as_bytes()) else { return String::new() };
-    let value = head.get(at + ID_HEADER.len()..).unwrap_or_default();
-    let end = memchr::memchr(b'\r', value).unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }

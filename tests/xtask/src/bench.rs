@@ -1,97 +1,121 @@
-//! Postrider beside Postfix, in one run: the same clients, the same far side, the same machine, in turns.
-//! **Owns:** what is measured, in which order, and the bound on its time. **Never:** judges figures; it fails only when mail is lost.
-//! Both promise the same: a 250 when the message is on disk (Redis syncs each group of writes, Postfix each queue file).
+//! Postrider beside Postfix, in one run: the same clients, the same far side, the same machine, in turns; then what Postfix has
+//! nothing like.
+//! **Owns:** which parts there are, in which order, and the bound on their time. **Never:** judges figures; it fails only when mail is
+//! lost or a promise was off. Both promise the same: a 250 when the message is on disk.
+//! Figures go to stdout, a line of JSON each; words for people to stderr.
 
+mod budgets;
+mod compare;
+pub(crate) mod figures;
+mod fleet;
 mod kept;
+mod latency;
+mod mta;
+mod own;
+pub(crate) mod page;
 mod redis_calls;
 mod round;
 mod stage;
 mod system_calls;
-mod table;
-mod text;
-mod usage;
+pub(crate) mod text;
+mod tuned;
+pub(crate) mod usage;
+mod workload;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use postrider_tests::source::Load;
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
-    round::Round,
-    stage::{Mta, Stage},
-    table::Report,
+    figures::Figures,
+    own::{backlog, failover, idle, isolation, pair},
+    workload::{Far, Workload},
 };
 use crate::{steps::cargo, tools};
 
 /// What it may take once built.
-const END_WITHIN: Duration = Duration::from_secs(600);
-/// The same for the quick one.
-const QUICK_END_WITHIN: Duration = Duration::from_secs(120);
-/// Messages before anything is measured: connections, processes and caches are there then.
-const WARM_UP: usize = 200;
+const END_WITHIN: Duration = Duration::from_secs(3_600);
+/// The quick one begins nothing after this, so that it ends within five minutes also where others are at work.
+const QUICK_BEGINS_WITHIN: Duration = Duration::from_secs(220);
 
-/// One load that both carry.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    pub(crate) size: usize,
-    pub(crate) sessions: usize,
-    pub(crate) per_connection: usize,
-    /// Messages a round: more for the faster one, so that both run for seconds.
-    pub(crate) postrider: usize,
-    pub(crate) postfix: usize,
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The main loads and parts, fewer messages and rounds: less than five minutes once built.
+    #[arg(long)]
+    quick: bool,
+    /// Only the loads and parts whose name holds this.
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
+    /// Write what was found into docs/performance.md and its pictures.
+    #[arg(long, conflicts_with = "only")]
+    docs: bool,
+    /// Run in this process: it was built for it.
+    #[arg(long, hide = true)]
+    here: bool,
 }
 
 /// How much is measured.
-pub(crate) struct Plan {
-    pub(crate) rounds: usize,
-    pub(crate) cases: Vec<Case>,
-    /// Mail that is taken in and kept.
-    pub(crate) kept: Case,
-    /// Messages under `strace`.
-    pub(crate) traced: usize,
+struct Plan {
+    rounds: usize,
+    /// Of two fleets beside each other: what is near to 1 takes more of them to tell.
+    own_rounds: usize,
+    workloads: Vec<Workload>,
+    only: Option<String>,
+    /// What would begin later is left out.
+    begins_until: Instant,
+    /// One in so many of the messages of a whole run.
+    part: usize,
+    /// Deliveries that wait for their time; and for a destination that is dead.
+    backlog: [usize; 2],
+    kills: usize,
+    idle_for: Duration,
+    trickles: usize,
 }
 
 /// Runs it: first builds what ships, then runs again as built so.
-pub(crate) fn main(quick: bool, here: bool, json: Option<&Path>) -> Result<()> {
-    if !here {
-        return as_released(quick, json);
+pub(crate) fn main(options: &Options) -> Result<()> {
+    if !options.here {
+        return as_released(options);
     }
     ensure!(
         std::env::var_os("POSTRIDER_RELAY").is_some() && !cfg!(debug_assertions),
         "found a build for tests; expected one for release; run: cargo xtask bench"
     );
-    let within = if quick { QUICK_END_WITHIN } else { END_WITHIN };
-    let plan = Plan::new(quick);
+    let plan = Plan::new(options);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         // Dropping the work ends every process and removes every file of it.
         tokio::select! {
-            report = all(&plan) => report,
+            figures = all(&plan) => figures,
             stopped = stopped() => stopped,
-            () = tokio::time::sleep(within) => bail!("it took more than {within:?}"),
+            () = tokio::time::sleep(END_WITHIN) => bail!("it took more than {END_WITHIN:?}"),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
-    let report = done?;
-    if let Some(path) = json {
-        std::fs::write(path, report.json()?).with_context(|| path.display().to_string())?;
+    let figures = done?;
+    budgets::tell(&figures);
+    if options.docs {
+        page::write(&figures, options.quick)?;
     }
     Ok(())
 }
 
-fn as_released(quick: bool, json: Option<&Path>) -> Result<()> {
+fn as_released(options: &Options) -> Result<()> {
     tools::ensure_installed(&[tools::REDIS, tools::POSTFIX])?;
     cargo(&["build", "--release", "--package", "postrider-relay", "--package", "xtask"], &[])?;
     let built = released()?;
     let mut again = Command::new(built.join("xtask"));
-    again.args(["bench", "--here"]).args(quick.then_some("--quick"));
-    if let Some(path) = json {
-        again.arg("--json").arg(path);
+    again.args(["bench", "--here"]).args(options.quick.then_some("--quick"));
+    again.args(options.docs.then_some("--docs"));
+    if let Some(only) = &options.only {
+        again.args(["--only", only]);
     }
     let status = again.env("POSTRIDER_RELAY", built.join("postrider-relay")).status()?;
     ensure!(status.success(), "the bench ended with {status}");
@@ -106,7 +130,7 @@ fn released() -> Result<PathBuf> {
     Ok(built)
 }
 
-async fn stopped() -> Result<Report> {
+async fn stopped() -> Result<Figures> {
     let mut term = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
@@ -116,81 +140,103 @@ async fn stopped() -> Result<Report> {
 }
 
 impl Plan {
-    fn new(quick: bool) -> Self {
-        let (rounds, sessions, part) = if quick { (1, 20, 4) } else { (3, 50, 1) };
-        let case = |name, size, per_connection, postrider: usize, postfix: usize| Case {
-            name,
-            size,
-            sessions,
-            per_connection,
-            postrider: postrider / part,
-            postfix: postfix / part,
-        };
-        let in_turn = Case {
-            sessions: 1,
-            ..case("4 KiB, one client that waits for each 250", 4 << 10, 1_000, 3_000, 1_500)
-        };
+    fn new(options: &Options) -> Self {
+        let only = options.only.clone();
+        if options.quick {
+            // Tracing takes as long as a load.
+            let shortened = |workload: Workload| {
+                let is_traced = workload.is_traced && workload.name == "4k_50";
+                Workload { is_traced, ..workload.part(2) }
+            };
+            let main = workload::all().into_iter().filter(|workload| workload.is_main || only.is_some());
+            return Self {
+                rounds: 3,
+                own_rounds: 3,
+                workloads: main.map(shortened).collect(),
+                only,
+                begins_until: Instant::now() + QUICK_BEGINS_WITHIN,
+                part: 2,
+                backlog: [100_000, 50_000],
+                kills: 1,
+                idle_for: Duration::from_secs(10),
+                trickles: 1,
+            };
+        }
         Self {
-            rounds,
-            cases: vec![
-                case("4 KiB, a connection per message", 4 << 10, 1, 8_000, 2_000),
-                case("4 KiB, connections used 100 times", 4 << 10, 100, 12_000, 2_400),
-                case("64 KiB, connections used 100 times", 64 << 10, 100, 4_000, 1_600),
-                in_turn,
-            ],
-            kept: case("4 KiB, taken in and kept, connections used 100 times", 4 << 10, 100, 10_000, 3_000),
-            traced: 1_000 / part,
+            rounds: 5,
+            own_rounds: 7,
+            workloads: workload::all(),
+            only,
+            begins_until: Instant::now() + END_WITHIN,
+            part: 1,
+            backlog: [1_000_000, 100_000],
+            kills: 3,
+            idle_for: Duration::from_secs(30),
+            trickles: 3,
         }
+    }
+
+    /// Whether a part was asked for.
+    fn has(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| part.contains(only.as_str()))
+    }
+
+    /// The same, and there is time for it.
+    fn begins(&self, part: &str, figures: &mut Figures) -> bool {
+        let has_time = Instant::now() < self.begins_until;
+        if self.has(part) && !has_time {
+            figures.note(&format!("{part}: left out, as the time for it was over"));
+        }
+        self.has(part) && has_time
+    }
+
+    /// The load that parts of one fleet alone have: connections that are used again.
+    fn reused(&self) -> Result<Workload> {
+        let found = workload::all().into_iter().find(|workload| workload.name == "4k_50_reused");
+        Ok(found.context("there is one")?.part(self.part))
     }
 }
 
-impl Case {
-    /// Its load for one of the two.
-    pub(crate) fn load(&self, stage: &Stage, mta: Mta) -> Load {
-        let messages = match mta {
-            Mta::Postrider => self.postrider,
-            Mta::Postfix => self.postfix,
-        };
-        Load {
-            size: self.size,
-            body: Some(text::body(self.size)),
-            per_connection: self.per_connection,
-            ..Load::new(stage.address(mta), self.sessions, messages, stage::RECIPIENT)
-        }
-    }
-}
-
-async fn all(plan: &Plan) -> Result<Report> {
+async fn all(plan: &Plan) -> Result<Figures> {
     let began = Instant::now();
-    let mut report = Report::default();
-    let stage = Stage::delivers().await?;
-    report.machine(&stage.machine().await?);
-    let idle = stage.memory(Mta::Postrider)?;
-    for case in &plan.cases {
-        warm_up(&stage, case).await?;
-        let mut rounds: [Vec<Round>; 2] = Default::default();
-        for _ in 0..plan.rounds {
-            for mta in [Mta::Postrider, Mta::Postfix] {
-                rounds[mta as usize].push(round::run(&stage, mta, case.load(&stage, mta)).await?);
-            }
+    let mut figures = Figures::default();
+    figures.note(&stage::machine()?);
+    let fars = [Far::Smarthost, Far::Mx(1), Far::Mx(10), Far::Mx(1_000), Far::Tls, Far::Slow, Far::Busy];
+    for far in fars {
+        let workloads = plan.workloads.iter().filter(|load| load.far == far && plan.has(load.name));
+        let workloads: Vec<Workload> = workloads.cloned().collect();
+        if !workloads.is_empty() {
+            compare::run(far, &workloads, plan.rounds, &mut figures).await?;
         }
-        report.case(case, &rounds);
     }
-    let traced = plan.cases.first().context("the plan has cases")?;
-    system_calls::run(&stage, traced, plan.traced, &mut report).await?;
-    let worked = [stage.memory(Mta::Postrider)?, stage.memory(Mta::Postfix)?];
-    drop(stage);
-    let kept = kept::run(plan, &mut report).await?;
-    report.memory(idle, worked, &kept);
-    report.note(&format!("all of it took {:.0} s; no message was lost", began.elapsed().as_secs_f64()));
-    Ok(report)
+    if plan.begins("latency", &mut figures) {
+        latency::run(plan.trickles, &mut figures).await?;
+    }
+    own(plan, &mut figures).await?;
+    if plan.begins("kept", &mut figures) {
+        kept::run(plan.rounds.min(3), plan.part, &mut figures).await?;
+    }
+    figures.note(&format!("all of it took {:.0} s; no message was lost", began.elapsed().as_secs_f64()));
+    Ok(figures)
 }
 
-/// Both have processes, connections and caches, and nothing to do.
-pub(crate) async fn warm_up(stage: &Stage, case: &Case) -> Result<()> {
-    for mta in [Mta::Postrider, Mta::Postfix] {
-        let load = Load { messages: WARM_UP, ..case.load(stage, mta) };
-        round::run(stage, mta, load).await?;
+/// What Postfix has nothing like.
+async fn own(plan: &Plan, figures: &mut Figures) -> Result<()> {
+    let (reused, rounds) = (plan.reused()?, plan.own_rounds);
+    if plan.begins("idle", figures) {
+        idle::run(plan.idle_for, figures).await?;
+    }
+    if plan.begins("failover", figures) {
+        failover::run(plan.kills, figures).await?;
+    }
+    if plan.begins("isolation", figures) {
+        isolation::run(plan.backlog[1], &reused, rounds, figures).await?;
+    }
+    if plan.begins("backlog", figures) {
+        backlog::run(plan.backlog[0], &reused, rounds, figures).await?;
+    }
+    if plan.begins("two_relays", figures) {
+        pair::run(&reused, rounds, figures).await?;
     }
     Ok(())
 }

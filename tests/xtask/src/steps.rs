@@ -59,7 +59,8 @@ impl Steps {
 
 /// Runs cargo in the workspace with these arguments and variables.
 pub(crate) fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    println!("cargo {}", arguments.join(" "));
+    // As cargo's own words do; what a task gives to programs goes to stdout.
+    eprintln!("cargo {}", arguments.join(" "));
     let status =
         cargo_command(arguments).envs(variables.iter().copied()).status().context("running cargo")?;
     ensure!(status.success(), "cargo {} ended with {status}", arguments.join(" "));

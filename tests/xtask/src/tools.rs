@@ -1,6 +1,8 @@
 //! Programs that aren't Rust's: found, or installed by the system's packages, or told how.
 //! **Owns:** which package has which program. **Never:** starts a service of the machine, or installs without need.
 
+pub(crate) mod valkey;
+
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
@@ -20,8 +22,16 @@ pub(crate) struct Tool {
 
 /// The queue's server.
 pub(crate) const REDIS: Tool = Tool { program: "redis-server", package: "redis-server", proof: &[] };
+/// What slows a server's syncs, and counts calls to the system.
+pub(crate) const STRACE: Tool = Tool { program: "strace", package: "strace", proof: &[] };
+/// What builds a sandbox's one program, and what gives a process a wall clock of its own.
+pub(crate) const GCC: Tool = Tool { program: "gcc", package: "gcc", proof: &[] };
+pub(crate) const IPTABLES: Tool = Tool { program: "iptables", package: "iptables", proof: &[] };
+pub(crate) const IP: Tool = Tool { program: "ip", package: "iproute2", proof: &[] };
 /// A far side and a client.
 pub(crate) const POSTFIX: Tool = Tool { program: "postfix", package: "postfix", proof: &[] };
+/// What makes keys and reads them.
+pub(crate) const OPENSSL: Tool = Tool { program: "openssl", package: "openssl", proof: &[] };
 /// All that tests run.
 pub(crate) const ALL: &[Tool] = &[
     REDIS,
@@ -30,7 +40,30 @@ pub(crate) const ALL: &[Tool] = &[
     // swaks speaks TLS by this, which Debian only recommends with it.
     Tool { program: "perl", package: "libnet-ssleay-perl", proof: &["-MNet::SSLeay", "-e", "1"] },
     Tool { program: "curl", package: "curl", proof: &[] },
-    Tool { program: "python3", package: "python3", proof: &[] },
+    Tool { program: "buildah", package: "buildah", proof: &[] },
+    // Debian's: another one in the path wouldn't have dkimpy.
+    Tool { program: "/usr/bin/python3", package: "python3", proof: &[] },
+    Tool { program: "/usr/bin/python3", package: "python3-dkim", proof: &["-c", "import dkim"] },
+    // dkimpy verifies Ed25519 by this, which Debian only suggests with it.
+    Tool { program: "/usr/bin/python3", package: "python3-nacl", proof: &["-c", "import nacl"] },
+    Tool { program: "/usr/sbin/opendkim", package: "opendkim", proof: &[] },
+    OPENSSL,
+    Tool { program: "prometheus", package: "prometheus", proof: &[] },
+];
+
+/// What builds and brings up a control plane.
+pub(crate) const CLUSTER: &[Tool] = &[OPENSSL];
+/// What a node needs beside it: runc runs containers, the CNI plugins give pods a network, kube-proxy drives iptables
+/// and conntrack, `kubectl port-forward` asks for socat, gcc builds the sandbox's one program.
+pub(crate) const NODE: &[Tool] = &[
+    Tool { program: "runc", package: "runc", proof: &[] },
+    Tool { program: "/usr/lib/cni/bridge", package: "containernetworking-plugins", proof: &[] },
+    IPTABLES,
+    Tool { program: "conntrack", package: "conntrack", proof: &[] },
+    Tool { program: "socat", package: "socat", proof: &[] },
+    IP,
+    GCC,
+    Tool { program: "sysctl", package: "procps", proof: &[] },
 ];
 
 /// How other systems than Debian's install.
@@ -48,6 +81,12 @@ pub(crate) fn root() -> PathBuf {
     here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
 }
 
+/// Cargo's folder for what it builds.
+pub(crate) fn target() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.ancestors().nth(2).map_or_else(PathBuf::new, PathBuf::from)
+}
+
 /// Makes sure that these programs are there.
 pub(crate) fn ensure_installed(tools: &[Tool]) -> Result<()> {
     let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_there(tool)).collect();
@@ -57,7 +96,7 @@ pub(crate) fn ensure_installed(tools: &[Tool]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     if is_installed("apt-get") {
         if let Some(before) = as_root() {
-            println!("installing {} by apt-get", packages.join(", "));
+            eprintln!("installing {} by apt-get", packages.join(", "));
             install(&before, &packages)?;
         } else {
             bail!("found no {}; expected it in the path; run: sudo apt-get install {0}", packages.join(" "));
@@ -86,14 +125,17 @@ fn is_there(tool: &Tool) -> bool {
 
 /// What must stand before a command for it to run as root; none if there is no way without a password.
 fn as_root() -> Option<Vec<&'static str>> {
-    let is_root =
-        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if is_root {
+    if is_root() {
         return Some(Vec::new());
     }
     let mut sudo = Command::new("sudo");
     let may = sudo.args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     may.then(|| vec!["sudo", "-n"])
+}
+
+/// Whether this process may do all.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn install(before: &[&str], packages: &[&str]) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use ipnet::IpNet;
 use postrider_crds::text;
-use postrider_mail::{Mailbox, ReversePath};
+use postrider_mail::{Domain, Mailbox, ReversePath};
 
 use super::{Problem, shown};
 use crate::matcher::DomainPattern;
@@ -56,6 +56,11 @@ pub(super) fn senders(values: &[String], field: &str, problems: &mut Vec<Problem
 /// Reads one address; else what was found, and what is expected.
 pub(super) fn mailbox(value: &str) -> Result<Mailbox, (String, String)> {
     value.parse().map_err(|err: postrider_mail::InvalidMailbox| said(&err.to_string(), value, text::ADDRESS))
+}
+
+/// Reads a domain; else what was found, and what is expected.
+pub(super) fn domain(value: &str) -> Result<Domain, (String, String)> {
+    Domain::parse(value).map_err(|err| said(&err.to_string(), value, text::DOMAIN))
 }
 
 /// Reads a host name; else what was found, and what is expected.

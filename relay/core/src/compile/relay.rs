@@ -1,24 +1,22 @@
 //! A MailRelay, without its rules.
-//! **Owns:** listeners, queue, defaults, their checks. **Never:** rules (rule.rs).
+//! **Owns:** listeners, defaults, their checks. **Never:** rules (rule.rs), the queue (queue.rs).
 //! A listener whose certificate or users are missing stays closed: it is never opened without them.
 
 use ipnet::IpNet;
 use postrider_crds::{self as crds, MailRelay};
-use postrider_mail::PartitionName;
 
-use super::{Problem, Weight, names, secrets, secrets::Secrets, shown, treatment};
+use super::{
+    Problem, Weight, dkim, names, queue, running, secrets::Secrets, shown, treatment, workloads::Workloads,
+};
 use crate::{
     config::{
-        BareLineEnds, ConfigParts, DeliveryMode, DomainSet, Drain, Durability, Fleet, Listener,
-        ListenerLimits, ListenerTls, LoggedAddresses, Logging, Queue, QueueKind, Route, Secret, Shard,
-        TlsDemand,
+        BareLineEnds, ConfigParts, DeliveryMode, DomainSet, Drain, Fleet, Listener, ListenerLimits,
+        ListenerTls, LoggedAddresses, Logging, Route, TlsDemand,
     },
     manifests::Resources,
     policy::PolicyFields,
 };
 
-/// How long a replica's disk is waited for.
-const REPLICA_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 /// What mail says that has no route because the default route is broken.
 const BROKEN_DEFAULT: &str = "where this mail goes isn't known";
 /// The smallest and the largest limit on a message.
@@ -37,19 +35,23 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
     let hostname = treatment::read("spec.hostname", names::host_name(&spec.hostname), &mut problems);
     check_ports(&spec.listeners, &mut problems);
     let listeners = spec.listeners.iter().enumerate();
-    let listeners =
-        listeners.filter_map(|(index, one)| listener(one, index, &secrets, &mut problems)).collect();
-    let queue = queue(&spec.queue, &secrets, &mut problems);
+    let workloads = Workloads { resources, namespace: &fleet.namespace };
+    let listeners = listeners
+        .filter_map(|(index, one)| listener(one, index, &secrets, &workloads, &mut problems))
+        .collect();
+    let queue = queue::compile(&spec.queue, &secrets, &mut problems);
     let default_route = treatment::route(&spec.default_route, "spec.defaultRoute", &secrets, &mut problems);
     let defaults = match &spec.defaults {
         Some(policy) => treatment::policy(policy, "spec.defaults", &mut problems),
         None => PolicyFields::default(),
     };
+    let dkim = dkim::compile(&spec.dkim, &secrets, &mut problems);
     let destinations = spec.allowed_destinations.as_ref();
     let allowed_destinations = destinations.map_or_else(Vec::new, |allowed| {
         names::networks(&allowed.cidrs, "spec.allowedDestinations.cidrs", &mut problems)
     });
     check_allowed_routes(&spec.allowed_routes, &mut problems);
+    running::check(spec, &mut problems);
     let drain = drain(&spec.drain, &mut problems);
     let parts = hostname.map(|hostname| ConfigParts {
         fleet: fleet.clone(),
@@ -62,6 +64,7 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         },
         default_route: default_route.unwrap_or_else(|| Route::Defer { reason: BROKEN_DEFAULT.to_owned() }),
         defaults,
+        dkim,
         allowed_destinations,
         rules: Vec::new(),
         drain,
@@ -90,12 +93,14 @@ fn listener(
     one: &crds::Listener,
     index: usize,
     secrets: &Secrets<'_>,
+    workloads: &Workloads<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Listener> {
     let field = format!("spec.listeners[{index}]");
     let before = problems.len();
-    let allowed_clients = one.allowed_clients.as_ref().map_or_else(Vec::new, |allowed| {
-        names::networks(&allowed.cidrs, &format!("{field}.allowedClients.cidrs"), problems)
+    let allowed_clients = one.allowed_clients.as_ref();
+    let allowed_clients = allowed_clients.map_or_else(Vec::new, |allowed| {
+        clients(allowed, &format!("{field}.allowedClients"), workloads, problems)
     });
     let sender_domains = one
         .sender_domains
@@ -129,6 +134,7 @@ fn listener(
             crds::BareLineEnds::Normalize => BareLineEnds::Normalize,
         },
         allowed_clients,
+        allows_pods: one.allowed_clients.as_ref().is_some_and(crds::AllowedClients::names_pods),
         sender_domains,
         tls,
         auth,
@@ -138,6 +144,22 @@ fn listener(
         warn_of_access(one, &compiled.allowed_clients, &field, problems);
     }
     is_complete.then_some(compiled)
+}
+
+/// Networks, and the addresses of pods: in an order that doesn't hang on that of the pods.
+fn clients(
+    allowed: &crds::AllowedClients,
+    field: &str,
+    workloads: &Workloads<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<IpNet> {
+    if *allowed == crds::AllowedClients::default() {
+        problems.push(Problem::invalid(field, "nothing", "cidrs, namespaces or pods"));
+    }
+    let cidrs = allowed.cidrs.as_deref().unwrap_or_default();
+    let mut networks = names::networks(cidrs, &format!("{field}.cidrs"), problems);
+    networks.extend(workloads.addresses(allowed));
+    networks
 }
 
 fn listener_tls(
@@ -190,7 +212,7 @@ fn limits(limits: &crds::ListenerLimits, field: &str, problems: &mut Vec<Problem
 /// Nobody, or everybody: both are rarely meant.
 fn warn_of_access(one: &crds::Listener, allowed: &[IpNet], field: &str, problems: &mut Vec<Problem>) {
     let warn = |problem: Problem| problem.because(Weight::Warning, crds::status::reasons::ACCEPTED);
-    if allowed.is_empty() && one.auth.is_none() {
+    if one.allowed_clients.is_none() && one.auth.is_none() {
         let problem = Problem::invalid(field, "neither allowedClients nor auth", "one of them");
         problems.push(warn(problem.advise("nobody may relay through this listener")));
     }
@@ -199,100 +221,6 @@ fn warn_of_access(one: &crds::Listener, allowed: &[IpNet], field: &str, problems
         let problem = Problem::invalid(at, all.to_string(), "networks of your own clients");
         problems.push(warn(problem.advise("anybody who reaches this port may send mail to anybody")));
     }
-}
-
-fn queue(queue: &crds::Queue, secrets: &Secrets<'_>, problems: &mut Vec<Problem>) -> Queue {
-    let mut compiled = match (&queue.managed, &queue.external) {
-        (Some(managed), None) => {
-            let shards = names::bounded(managed.shards, 16, "spec.queue.managed.shards", problems);
-            Queue::managed(u8::try_from(shards).unwrap_or(1))
-        }
-        (None, Some(external)) => external_queue(external, secrets, problems),
-        (Some(_), Some(_)) => {
-            problems.push(Problem::invalid("spec.queue", "managed and external", "one of them"));
-            Queue::managed(1)
-        }
-        (None, None) => {
-            problems.push(Problem::invalid("spec.queue", "neither managed nor external", "one of them"));
-            Queue::managed(1)
-        }
-    };
-    compiled.durability = durability(queue, problems);
-    compiled
-}
-
-fn durability(queue: &crds::Queue, problems: &mut Vec<Problem>) -> Durability {
-    let field = "spec.queue.replicatedTo";
-    match (queue.durability, queue.replicated_to) {
-        (crds::Durability::Replicated, Some(replicas)) => Durability::Replicated {
-            replicas: names::bounded(replicas, 5, field, problems),
-            timeout: REPLICA_TIMEOUT,
-        },
-        (crds::Durability::Replicated, None) => {
-            problems.push(Problem::invalid(
-                field,
-                "nothing",
-                "a number of replicas beside durability Replicated",
-            ));
-            Durability::Synced
-        }
-        (other, Some(_)) => {
-            let found = format!("it beside durability {other:?}");
-            problems.push(Problem::invalid(field, found, "it with durability Replicated only"));
-            Durability::Synced
-        }
-        (crds::Durability::Synced, None) => Durability::Synced,
-        (crds::Durability::Unchecked, None) => Durability::Unchecked,
-    }
-}
-
-/// Without all of its shards a queue can't be used: one that is left out would look like one that was removed.
-fn external_queue(
-    external: &crds::ExternalQueue,
-    secrets: &Secrets<'_>,
-    problems: &mut Vec<Problem>,
-) -> Queue {
-    let mut shards: Vec<Shard> = Vec::new();
-    for (index, one) in external.shards.iter().enumerate() {
-        let field = format!("spec.queue.external.shards[{index}]");
-        let Ok(name) = PartitionName::parse(&one.name) else {
-            let expected = names::expected(crds::text::SHARD);
-            problems.push(Problem::invalid(format!("{field}.name"), shown(&one.name), expected));
-            continue;
-        };
-        match url(one, &format!("{field}.urlRef"), secrets) {
-            Ok(url) => {
-                if let Some(other) = shards.iter().find(|other| other.url.as_ref() == Some(&url)) {
-                    let found = format!("the URL that shard {} has", shown(other.name.as_str()));
-                    problems.push(Problem::invalid(format!("{field}.urlRef"), found, "a server of its own"));
-                }
-                shards.push(Shard { name, url: Some(url), uuid: None });
-            }
-            Err(problem) => problems.push(fatal(problem)),
-        }
-    }
-    let ca = external.ca_ref.as_ref().and_then(|reference| {
-        secrets
-            .value(reference, "spec.queue.external.caRef", "one with the authority's PEM")
-            .map_err(|problem| problems.push(fatal(problem)))
-            .ok()
-    });
-    Queue { kind: QueueKind::External, durability: Durability::Synced, shards, ca }
-}
-
-fn fatal(problem: Problem) -> Problem {
-    let reason = problem.reason;
-    problem.because(Weight::Invalid, reason)
-}
-
-fn url(one: &crds::ExternalShard, field: &str, secrets: &Secrets<'_>) -> Result<Secret<String>, Problem> {
-    let url = secrets.value(&one.url_ref, field, "one with the server's URL")?;
-    if url.starts_with("redis://") || url.starts_with("rediss://") {
-        return Ok(Secret::new(url));
-    }
-    let found =
-        format!("no URL under key {} of Secret {}", shown(&one.url_ref.key), shown(&one.url_ref.name));
-    Err(secrets::unusable(field, found, "redis://… or rediss://…"))
 }
 
 fn check_allowed_routes(allowed: &[crds::AllowedRoutes], problems: &mut Vec<Problem>) {

@@ -213,10 +213,7 @@ fn is_namespace(context: &Context<'_>, right: &crds::AllowedRoutes, namespace: &
         (crds::NamespacesFrom::All, _) => true,
         (crds::NamespacesFrom::Selector, None) => false,
         (crds::NamespacesFrom::Selector, Some(selector)) => {
-            let mut labels = context.resources.namespaces.get(namespace).cloned().unwrap_or_default();
-            // Kubernetes gives each namespace this one.
-            labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
-            selector.matches(&labels)
+            context.resources.is_namespace(selector, namespace)
         }
     }
 }

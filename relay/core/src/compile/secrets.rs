@@ -8,6 +8,7 @@ use postrider_crds::{SecretKeyRef, SecretRef, status::reasons};
 use super::{Problem, Weight, shown};
 use crate::{
     config::{Auth, Certificate, Credentials, PasswordHash, Secret},
+    dkim::SigningKey,
     manifests::{Resources, SecretData},
 };
 
@@ -77,6 +78,17 @@ impl<'r> Secrets<'r> {
             origin: format!("{}/{name}", self.namespace),
             chain: chain.to_owned(),
             key: Secret::new(key.to_owned()),
+        })
+    }
+
+    /// A key that signs.
+    pub(super) fn signing_key(&self, reference: &SecretKeyRef, field: &str) -> Result<SigningKey, Problem> {
+        let SecretKeyRef { name, key } = reference;
+        let secret = self.find(name, field, "one with a private key")?;
+        SigningKey::parse(self.text(secret, name, key, field)?).map_err(|err| {
+            let found = format!("no key that signs under key {} of Secret {}", shown(key), shown(name));
+            let text = err.to_string();
+            unusable(field, found, text.split_once("; expected ").map_or("a key", |(_, expected)| expected))
         })
     }
 

@@ -172,3 +172,71 @@ fn no_secret_is_in_a_verdict() {
     let told = format!("{:?} {:?}", compiled.relay, compiled.rules);
     assert!(!told.contains("PRIVATE KEY") && !told.contains("not-a-real-password"));
 }
+
+/// A MailRelay that lets in pods by labels, in a namespace chosen by label.
+const BY_WORKLOAD: &str = "
+apiVersion: postrider.dev/v1alpha1
+kind: MailRelay
+metadata: {name: outbound, namespace: mail}
+spec:
+  hostname: mail.example.com
+  listeners:
+  - name: smtp
+    port: 25
+    allowedClients: {cidrs: [10.0.0.0/8], namespaces: {matchLabels: {mail: 'yes'}}, pods: {matchLabels: {app: shop}}}
+  - {name: own, port: 26, allowedClients: {pods: {matchLabels: {app: shop}}}}
+";
+
+#[test]
+fn clients_named_by_labels_are_the_addresses_of_their_pods() {
+    let mut resources = load([("relay.yaml", BY_WORKLOAD)]).resources;
+    let labels = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+    resources.namespaces.insert("shop".into(), labels("mail", "yes"));
+    resources.namespaces.insert("other".into(), labels("mail", "no"));
+    let pod = |namespace: &str, app: &str, address: &str| crate::manifests::Pod {
+        namespace: namespace.into(),
+        labels: labels("app", app),
+        addresses: vec![address.parse().expect("an address")],
+    };
+    resources.pods = vec![
+        pod("shop", "shop", "192.0.2.2"),
+        pod("shop", "shop", "192.0.2.1"),
+        pod("shop", "web", "192.0.2.3"),
+        pod("other", "shop", "192.0.2.4"),
+        pod("mail", "shop", "192.0.2.5"),
+    ];
+    let allowed = |resources: &Resources, listener: &str| {
+        let config = compiled(resources).config.expect("a configuration");
+        let nets = &config.listener(listener).expect("it").allowed_clients;
+        nets.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(allowed(&resources, "smtp"), ["10.0.0.0/8", "192.0.2.1/32", "192.0.2.2/32"]);
+    assert_eq!(allowed(&resources, "own"), ["192.0.2.5/32"], "its own namespace, where none is named");
+    let of_pods = compiled(&resources).config.expect("a configuration");
+    assert!(of_pods.listener("own").expect("it").allows_pods, "one that is new is told to come again");
+    let before = of_pods.hash();
+    resources.pods.reverse();
+    assert_eq!(compiled(&resources).config.expect("a configuration").hash(), before);
+}
+
+#[test]
+fn how_a_fleet_runs_is_checked_without_an_api_server() {
+    let wrong = BY_WORKLOAD.to_owned()
+        + "  replicas: 2
+  autoscaling: {minReplicas: 5, maxReplicas: 3}
+  service: {externalTrafficPolicy: Local, loadBalancerClass: x}
+  queue: {managed: {storage: 1Mi}}
+";
+    let verdict = compiled(&load([("relay.yaml", wrong.as_str())]).resources).relay;
+    let fields: Vec<&str> = verdict.problems.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.replicas",
+            "spec.autoscaling.minReplicas",
+            "spec.service.externalTrafficPolicy",
+            "spec.service.loadBalancerClass",
+            "spec.queue.managed.storage",
+        ]
+    );
+}

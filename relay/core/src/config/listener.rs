@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::secret::{PasswordHash, Secret};
 use crate::matcher::DomainPattern;
 
+/// The port that a process without rights binds for a listener's: below 1024 it is 10000 more.
+pub fn bound_port<P: From<u16> + PartialOrd + std::ops::Add<Output = P>>(port: P) -> P {
+    if port < P::from(1024) { port + P::from(10_000) } else { port }
+}
+
 /// A port that takes mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
@@ -22,6 +27,9 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Clients that may relay without AUTH. Nobody, if empty.
     pub allowed_clients: Vec<IpNet>,
+    /// Whether some of them are pods, named by namespace or label: one that just started isn't among the networks yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allows_pods: bool,
     /// The sender domains that are taken; any, if absent. The null sender always is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_domains: Option<DomainSet>,

@@ -13,6 +13,9 @@ use super::secret::Secret;
 pub struct Queue {
     /// Who keeps its servers.
     pub kind: QueueKind,
+    /// How they are run.
+    #[serde(default, skip_serializing_if = "QueueMode::is_standalone")]
+    pub mode: QueueMode,
     /// What a `250` promises.
     pub durability: Durability,
     /// Its servers; at least one.
@@ -31,6 +34,18 @@ pub enum QueueKind {
     External,
 }
 
+/// How the servers are run, and so what the hosts of their URLs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum QueueMode {
+    /// Each alone.
+    #[default]
+    Standalone,
+    /// Sentinels choose the primary of each.
+    Sentinel,
+    /// Nodes of a cluster, which say which of them has a shard.
+    Cluster,
+}
+
 /// One server with one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
@@ -42,6 +57,9 @@ pub struct Shard {
     /// The queue that was there when last seen: an empty server in its place stays out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+    /// Whether it is to be emptied: it takes no new mail, and is closed once nothing is in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
 }
 
 /// What a `250` promises.
@@ -61,6 +79,20 @@ pub enum Durability {
     Unchecked,
 }
 
+impl QueueMode {
+    /// Whether nothing fails over.
+    pub const fn is_standalone(&self) -> bool {
+        matches!(self, Self::Standalone)
+    }
+}
+
+impl Shard {
+    /// One that nothing is known of yet.
+    pub const fn new(name: PartitionName) -> Self {
+        Self { name, url: None, uuid: None, draining: false }
+    }
+}
+
 impl Queue {
     /// `shards` servers that are ours, named `a`, `b`, …
     ///
@@ -73,8 +105,9 @@ impl Queue {
         };
         Self {
             kind: QueueKind::Managed,
+            mode: QueueMode::Standalone,
             durability: Durability::Synced,
-            shards: (0..shards).map(|index| Shard { name: name(index), url: None, uuid: None }).collect(),
+            shards: (0..shards).map(|index| Shard::new(name(index))).collect(),
             ca: None,
         }
     }

@@ -1,6 +1,8 @@
 //! The rules of a configuration, in their order.
 //! **Owns:** [`Rule`], and the order among rules of one configuration. **Never:** which one a mail gets (route.rs).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{DomainSet, Route};
@@ -89,6 +91,7 @@ impl Scope {
 pub struct Rules {
     list: Vec<Rule>,
     index: Index,
+    longest_wait: Duration,
 }
 
 impl Rules {
@@ -98,7 +101,14 @@ impl Rules {
             (-i64::from(a.priority), a.created, &a.name).cmp(&(-i64::from(b.priority), b.created, &b.name))
         });
         let index = Index::new(&list);
-        Self { list, index }
+        let waits = list.iter().flat_map(|rule| [rule.policy.retry_initial, rule.policy.retry_max]);
+        let longest_wait = waits.flatten().max().unwrap_or_default();
+        Self { list, index, longest_wait }
+    }
+
+    /// The longest wait between two attempts that any of them asks for; zero, if none does.
+    pub fn longest_wait(&self) -> Duration {
+        self.longest_wait
     }
 
     /// All of them, in their order.

@@ -67,6 +67,50 @@ fn a_malformed_file_is_refused_with_the_place() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_shown() {
+    let text = String::from_utf8(Config::from(parts()).to_json()).expect("text");
+    let text = text.replace("\"port\":587", "\"port\":\"canary\"");
+    let err = Config::from_json(text.as_bytes()).expect_err("malformed").to_string();
+    assert!(err.contains("rules") && err.contains("string \"…\"") && !err.contains("canary"), "{err}");
+}
+
+#[test]
+fn compressed_or_not_it_is_the_same_configuration() {
+    let config = Config::from(parts());
+    for bytes in [config.to_gzip(), config.to_json()] {
+        let again = Config::from_bytes(&bytes).expect("reads");
+        assert_eq!((again.hash(), &again), (config.hash(), &config));
+    }
+    assert_eq!(config.to_gzip(), config.clone().to_gzip());
+    assert_eq!(config.to_gzip()[4..10], [0, 0, 0, 0, 0, 255], "no time, no system");
+}
+
+#[test]
+fn what_is_no_whole_gzip_is_refused() {
+    let whole = Config::from(parts()).to_gzip();
+    let more = [&whole[..], b"x"].concat();
+    let mut changed = whole.clone();
+    changed[whole.len() - 8] ^= 1;
+    for bytes in [&whole[..whole.len() - 1], &whole[..2], &more, &changed] {
+        let err = Config::from_bytes(bytes).expect_err("broken").to_string();
+        assert!(err.starts_with("found a broken gzip stream"), "{err}");
+    }
+}
+
+#[test]
+fn a_configuration_that_unpacks_without_end_is_refused() {
+    let mut sink = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for _ in 0..=MAX_BYTES >> 20 {
+        std::io::Write::write_all(&mut sink, &[b' '; 1 << 20]).expect("memory");
+    }
+    let bytes = sink.finish().expect("memory");
+    assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
+    let refused = |bytes: &[u8]| Config::from_bytes(bytes).expect_err("too large");
+    assert!(matches!(refused(&bytes), UnreadableConfig::TooLarge));
+    assert!(matches!(refused(&vec![b' '; MAX_BYTES + 1]), UnreadableConfig::TooLarge));
+}
+
+#[test]
 fn secrets_are_not_in_debug() {
     assert!(!format!("{:?}", Config::from(parts())).contains("canary"));
 }
@@ -79,4 +123,32 @@ fn managed_shards_are_named_and_placed() {
     let name = queue.shards[1].name.clone();
     assert!(queue.place(&name, "redis://127.0.0.1".into()));
     assert!(queue.shards[1].url.is_some() && queue.shards[0].url.is_none());
+}
+
+#[test]
+fn a_shard_that_drains_says_so_and_the_others_nothing() {
+    let mut with = parts();
+    let text = String::from_utf8(Config::from(with.clone()).to_json()).expect("text");
+    assert!(!text.contains("draining"), "{text}");
+    with.queue.shards[0].draining = true;
+    let config = Config::from(with);
+    assert!(Config::from_json(&config.to_json()).expect("reads").queue.shards[0].draining);
+    assert_ne!(config.hash(), Config::from(parts()).hash());
+}
+
+#[test]
+fn the_longest_wait_is_that_of_any_rule_or_of_the_defaults() {
+    let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+    let longest = |defaults: PolicyFields, rule: PolicyFields| {
+        let mut parts = ConfigParts { defaults, ..parts() };
+        parts.rules[0].policy = rule;
+        Config::from(parts).longest_wait().as_secs() / 60
+    };
+    assert_eq!(longest(PolicyFields::default(), PolicyFields::default()), 60);
+    let short = PolicyFields { retry_initial: minutes(0), retry_max: minutes(0), ..PolicyFields::default() };
+    assert_eq!(longest(short, PolicyFields::default()), 1);
+    let long = PolicyFields { retry_max: minutes(240), ..PolicyFields::default() };
+    assert_eq!(longest(short, long), 240);
+    let first = PolicyFields { retry_initial: minutes(300), ..PolicyFields::default() };
+    assert_eq!(longest(long, first), 300);
 }

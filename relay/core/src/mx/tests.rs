@@ -77,6 +77,7 @@ fn targets_are_told_apart() {
         ("MX.Example.", host("mx.example")),
         ("mx_1.example.", host("mx_1.example")),
         ("10.0.0.1.", MxTarget::Broken("10.0.0.1".into())),
+        ("10。0。0。１.", MxTarget::Broken("10。0。0。１".into())),
         ("a b.example.", MxTarget::Broken("a b.example".into())),
     ] {
         assert_eq!(MxTarget::parse(text), target, "{text:?}");

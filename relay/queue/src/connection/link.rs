@@ -9,18 +9,21 @@ use std::{
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::time::{Instant, error::Elapsed};
 
-use super::{OnConnect, Purpose};
+use super::{
+    OnConnect, Purpose,
+    given_up::{Client as Known, GivenUp},
+    target::{Reach, Straight, Way},
+};
 use crate::error::Unavailable;
 
 pub(super) struct Link {
-    client: Client,
+    reach: Reach,
     purpose: Purpose,
     on_connect: Option<OnConnect>,
+    given_up: GivenUp,
     current: Mutex<Option<Current>>,
     /// Round trips, answered or not.
     asked: AtomicU64,
@@ -33,6 +36,8 @@ pub(super) struct Link {
 struct Current {
     connection: MultiplexedConnection,
     number: u64,
+    /// Who it is to the server, if it said.
+    client: Option<Known>,
 }
 
 /// A connection to use, and which one it is.
@@ -40,18 +45,27 @@ pub(super) struct Numbered(Current);
 
 struct Failures {
     connections: u64,
+    /// Of what was tried last: another one is tried at once.
+    version: u64,
     in_a_row: u32,
     not_before: Instant,
     last: Option<Unavailable>,
 }
 
 impl Link {
-    pub(super) fn new(client: Client, purpose: Purpose, on_connect: Option<OnConnect>) -> Self {
-        let failures = Failures { connections: 0, in_a_row: 0, not_before: Instant::now(), last: None };
+    pub(super) fn new(
+        reach: Reach,
+        purpose: Purpose,
+        on_connect: Option<OnConnect>,
+        given_up: GivenUp,
+    ) -> Self {
+        let failures =
+            Failures { connections: 0, version: 0, in_a_row: 0, not_before: Instant::now(), last: None };
         Self {
-            client,
+            reach,
             purpose,
             on_connect,
+            given_up,
             current: Mutex::new(None),
             asked: AtomicU64::new(0),
             connecting: tokio::sync::Mutex::new(failures),
@@ -68,24 +82,20 @@ impl Link {
         if let Some(current) = self.current() {
             return Ok(Numbered(current));
         }
-        if let Some(last) = failures.last.clone().filter(|_| Instant::now() < failures.not_before) {
-            return Err(last);
-        }
-        match self.connect().await {
-            Ok(connection) => {
-                failures.connections += 1;
-                failures.in_a_row = 0;
-                failures.last = None;
-                let current = Current { connection, number: failures.connections };
-                *self.lock() = Some(current.clone());
-                Ok(Numbered(current))
+        loop {
+            let now = self.reach.now();
+            let is_too_soon = failures.version == now.version && Instant::now() < failures.not_before;
+            if let Some(last) = failures.last.clone().filter(|_| is_too_soon) {
+                return Err(last);
             }
-            Err(why) => {
-                failures.in_a_row = failures.in_a_row.saturating_add(1);
-                failures.not_before = Instant::now() + back_off(failures.in_a_row);
-                failures.last = Some(why.clone());
-                Err(why)
+            failures.version = now.version;
+            let made = self.connect(&now.way).await;
+            let made = failures.note(made).inspect(|current| *self.lock() = Some(current.clone()));
+            if self.reach.now().version == now.version {
+                return made.map(Numbered);
             }
+            // It may be to another place than the one that it is now. Whoever changed that closed what was open before or after this.
+            self.close();
         }
     }
 
@@ -98,7 +108,7 @@ impl Link {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let error = match answer {
             Ok(Ok(value)) => {
-                if matches!(&value, Value::ServerError(error) if is_no_primary(error.code())) {
+                if says_look_again(&value) {
                     self.give_up(on);
                 }
                 return Ok(value);
@@ -110,8 +120,8 @@ impl Link {
             }
         };
         match error.kind() {
-            ErrorKind::Server(kind) => {
-                if matches!(kind, ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) {
+            ErrorKind::Server(_) => {
+                if error.code().is_some_and(|code| LOOK_AGAIN.contains(&code)) {
                     self.give_up(on);
                 }
                 Err(Unavailable::Failed { reply: shown(&error) })
@@ -130,31 +140,28 @@ impl Link {
     }
 
     pub(super) fn close(&self) {
-        *self.lock() = None;
+        self.forget(self.lock().take());
     }
 
     fn give_up(&self, on: &Numbered) {
-        let mut current = self.lock();
-        if current.as_ref().is_some_and(|current| current.number == on.0.number) {
-            *current = None;
+        let given_up = self.lock().take_if(|current| current.number == on.0.number);
+        self.forget(given_up);
+    }
+
+    /// Something on it may be unanswered.
+    fn forget(&self, given_up: Option<Current>) {
+        if let Some(client) = given_up.and_then(|current| current.client) {
+            self.given_up.add(client);
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, Unavailable> {
-        // Limits are given per command; this one only bounds what has none.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(Some(RESPONSE_LIMIT))
-            .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|error| Unavailable::NotConnected { reason: shown(&error) })?;
+    async fn connect(&self, way: &Way) -> Result<(MultiplexedConnection, Option<Known>), Unavailable> {
+        let connection = connect(way).await?;
         if let Some(check) = &self.on_connect {
             check(connection.clone(), self.purpose).await?;
         }
-        Ok(connection)
+        let client = Known::of(connection.clone()).await;
+        Ok((connection, client))
     }
 
     fn current(&self) -> Option<Current> {
@@ -166,15 +173,61 @@ impl Link {
     }
 }
 
+impl Failures {
+    fn note(
+        &mut self,
+        made: Result<(MultiplexedConnection, Option<Known>), Unavailable>,
+    ) -> Result<Current, Unavailable> {
+        match made {
+            Ok((connection, client)) => {
+                self.connections += 1;
+                self.in_a_row = 0;
+                self.last = None;
+                Ok(Current { connection, number: self.connections, client })
+            }
+            Err(why) => {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                self.not_before = Instant::now() + back_off(self.in_a_row);
+                self.last = Some(why.clone());
+                Err(why)
+            }
+        }
+    }
+}
+
+/// A connection to the server that this leads to now; nobody has checked it yet.
+pub(super) async fn connect(way: &Way) -> Result<MultiplexedConnection, Unavailable> {
+    match way {
+        Way::Straight(Straight(client)) => open(client).await,
+        Way::Seek(seek) => seek.connect().await,
+    }
+}
+
+pub(super) async fn open(client: &Client) -> Result<MultiplexedConnection, Unavailable> {
+    // Limits are given per command; this one only bounds what has none.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_LIMIT))
+        .set_response_timeout(Some(RESPONSE_LIMIT))
+        .set_pipeline_buffer_size(PIPELINE_BUFFER);
+    let made = client.get_multiplexed_async_connection_with_config(&config).await;
+    made.map_err(|error| Unavailable::NotConnected { reason: shown(&error) })
+}
+
 impl Numbered {
     pub(super) fn handle(&self) -> MultiplexedConnection {
         self.0.connection.clone()
     }
 }
 
-/// The server isn't (any longer) one that takes writes, or is still reading its disk.
-fn is_no_primary(code: &str) -> bool {
-    matches!(code, "READONLY" | "MASTERDOWN" | "LOADING")
+/// Whether the answer, or one of several, is such a word.
+fn says_look_again(answer: &Value) -> bool {
+    match answer {
+        Value::ServerError(error) => LOOK_AGAIN.contains(&error.code()),
+        Value::Array(answers) => {
+            answers.iter().any(|answer| matches!(answer, Value::ServerError(_)) && says_look_again(answer))
+        }
+        _ => false,
+    }
 }
 
 /// 50 ms, doubled with each failure up to 2 s, and a jitter of a half, so that a fleet doesn't come back in step.
@@ -183,10 +236,14 @@ fn back_off(failures: u32) -> Duration {
     full.mul_f64(rand::random_range(0.5..1.0))
 }
 
-fn shown(error: &RedisError) -> Box<str> {
+pub(super) fn shown(error: &RedisError) -> Box<str> {
     error.to_string().chars().take(300).collect()
 }
 
+/// What a server says that isn't (any longer) the one that takes writes for the partition, or was left by its replicas and so may be
+/// the old one, or is still reading its disk. ASK and
+/// TRYAGAIN aren't among them: the slot is on its way, and is where it was until it has arrived.
+const LOOK_AGAIN: &[&str] = &["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "MOVED", "CLUSTERDOWN"];
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const RESPONSE_LIMIT: Duration = Duration::from_secs(90);
 /// Commands that may wait to be written; beyond it whoever sends waits.

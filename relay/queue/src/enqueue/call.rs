@@ -41,7 +41,7 @@ impl<'a> Call<'a> {
         let keys = partition.keys();
         let incarnation = partition.lease().incarnation();
         let addressees = addressees(new)?;
-        let message = Arc::new(Message::of(&new.envelope, new.received.clone()));
+        let message = Arc::new(Message::of(&new.envelope, new.received.clone(), new.dkim.clone()));
         // With nothing to deliver there is nothing to keep; chunks written before the end of DATA are removed.
         let ahead = if new.deliveries.is_empty() { Vec::new() } else { ahead(partition, id, new) };
         let chunks = if new.deliveries.is_empty() {
@@ -63,7 +63,7 @@ impl<'a> Call<'a> {
             id.to_string().into(),
             incarnation.map(|incarnation| incarnation.to_string()).unwrap_or_default().into(),
             chunks.to_string().into(),
-            codec::encode(&*message),
+            codec::encode_message(&message),
             partition.config().as_str().into(),
             (new.envelope.recipients.len() - named).to_string().into(),
         ];

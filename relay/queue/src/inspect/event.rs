@@ -26,7 +26,7 @@ struct Short {
 }
 
 /// The outcomes of a settlement, the first ones; a far side's words cut.
-pub(crate) fn encode(outcomes: &[Outcome]) -> Vec<u8> {
+pub fn encode(outcomes: &[Outcome]) -> Vec<u8> {
     let short = outcomes.iter().take(MAX_OUTCOMES).map(|outcome| Short {
         recipient: outcome.recipient,
         kind: outcome.kind,
@@ -40,7 +40,7 @@ pub(crate) fn encode(outcomes: &[Outcome]) -> Vec<u8> {
 }
 
 /// Reads them back; what can't be read is left out.
-pub(crate) fn decode(bytes: &[u8]) -> Vec<Outcome> {
+pub fn decode(bytes: &[u8]) -> Vec<Outcome> {
     let short: Vec<Short> = codec::decode("event", bytes).unwrap_or_default();
     let outcomes = short.into_iter().map(|short| Outcome {
         recipient: short.recipient,

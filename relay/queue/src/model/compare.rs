@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 /// How far a claim that may not take one that has to be tried alone puts it off.
-const ALONE_WAIT: Duration = Duration::from_secs(5);
+const ALONE_WAIT: Duration = Duration::from_millis(50);
 
 impl Model {
     /// Compares every delivery; what agrees is known exactly afterwards. Returns the differences.

@@ -168,14 +168,21 @@ impl Rewrite {
     pub(super) fn parse(info: &str) -> Self {
         let info = Info::parse(info);
         Self {
-            is_running: info.number("aof_rewrite_in_progress") + info.number("aof_rewrite_scheduled") > 0,
+            is_running: info.number("aof_rewrite_in_progress") > 0
+                || info.number("aof_rewrite_scheduled") > 0,
             last_ok: info.text("aof_last_bgrewrite_status") == Some("ok"),
         }
     }
 }
 
-const ASKED_SETTINGS: &[&str] =
-    &["appendonly", "appendfsync", "maxmemory-policy", "no-appendfsync-on-rewrite", "aof-load-truncated"];
+const ASKED_SETTINGS: &[&str] = &[
+    "appendonly",
+    "appendfsync",
+    "maxmemory-policy",
+    "no-appendfsync-on-rewrite",
+    "aof-load-truncated",
+    "min-replicas-to-write",
+];
 
 /// A command that is unknown, renamed or forbidden leaves a fact unknown. Anything else is an error.
 fn unless_hidden<T>(answer: Result<T, Unavailable>) -> Result<Option<T>, Unavailable> {
@@ -230,7 +237,7 @@ fn read_user(answer: &Value) -> DefaultUser {
 }
 
 fn offset((seconds, micros): (u64, u64)) -> ClockOffset {
-    let server = Duration::from_secs(seconds) + Duration::from_micros(micros);
+    let server = Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros));
     let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     if server >= here { ClockOffset::Ahead(server - here) } else { ClockOffset::Behind(here - server) }
 }

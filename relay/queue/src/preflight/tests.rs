@@ -112,6 +112,56 @@ fn versions_with_a_torn_tail_are_known() {
 }
 
 #[test]
+fn what_fails_over_needs_replicas_that_count() {
+    let told = |settings: &[(&str, &str)], durability, topology| -> Vec<String> {
+        let info = GOOD_INFO.replace("7.0.15", "7.2.4");
+        judge(&facts(&info, settings), durability, topology).iter().map(ToString::to_string).collect()
+    };
+    let kept = [("min-replicas-to-write", "1")];
+    assert_eq!(told(&kept, Durability::Replicated(0), Topology::Sentinel), [""; 0]);
+    let told_synced = told(&kept, Durability::Synced, Topology::Sentinel);
+    assert!(
+        told_synced[0].starts_with(
+            "durability: found Synced in mode Sentinel; expected mode Standalone, or Replicated; "
+        ),
+        "{told_synced:?}"
+    );
+    assert_eq!(
+        told(&[("min-replicas-to-write", "0")], Durability::Replicated(0), Topology::Sentinel),
+        [
+            "min-replicas-to-write: found 0; expected 1 or more in mode Sentinel; set `CONFIG SET min-replicas-to-write 1` and in redis.conf"
+        ]
+    );
+    assert_eq!(told(&[], Durability::Replicated(0), Topology::Sentinel).len(), 1, "it isn't told");
+    assert_eq!(told(&[], Durability::Unchecked, Topology::Sentinel), [""; 0]);
+    assert_eq!(told(&[], Durability::Synced, Topology::Standalone), [""; 0]);
+}
+
+#[test]
+fn a_node_of_a_cluster_isnt_taken_for_a_lone_server_nor_the_other_way_round() {
+    let node = format!("{GOOD_INFO}cluster_enabled:1\r\n");
+    let told = |info: &str, topology| -> Vec<String> {
+        let found = judge(&facts(info, &[]), Durability::Unchecked, topology);
+        found.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&node, Topology::Cluster), [""; 0]);
+    assert_eq!(
+        told(&node, Topology::Standalone),
+        ["cluster_enabled: found 1; expected 0 in mode Standalone; say `mode: Cluster`"]
+    );
+    assert_eq!(told(GOOD_INFO, Topology::Cluster).len(), 1);
+}
+
+#[test]
+fn numbers_beyond_all_bounds_are_read_as_they_are() {
+    let most = u64::MAX;
+    let read = Facts::parse(GOOD_INFO, (most, most), settings(&[]), None);
+    assert!(matches!(read.clock, ClockOffset::Ahead(by) if by.as_secs() > most / 2));
+    let rewrite = format!("aof_rewrite_in_progress:{most}\r\naof_rewrite_scheduled:{most}\r\n");
+    assert!(facts::Rewrite::parse(&rewrite).is_running);
+}
+
+#[test]
 fn memory_is_tight_from_85_percent_of_a_limit() {
     let memory = |used, limit| Memory { used, limit };
     assert!(!memory(84, 100).is_tight() && memory(1 << 40, 0).percent().is_none());

@@ -4,44 +4,73 @@
 use postrider_mail::Due;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Addressee, Delivery, DeliveryId, History, Kind, Message, Report};
+use super::{Addressee, Delivery, DeliveryId, Dkim, History, Kind, Message, Report};
 use crate::lane::Lane;
 
-/// The one format that this version writes; it reads no other.
+/// What every version reads.
 const FORMAT_DIGIT: u8 = b'1';
+/// A message that is signed or must be: a version that knows no signatures must leave it alone.
+const SIGNED_DIGIT: u8 = b'2';
 
 /// Why a record can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("found a record of format {0:?}; expected \"1\"")]
+pub enum Unreadable {
+    /// It is of another format.
+    #[error("found a record of format {0:?}; expected \"1\" or \"2\"")]
     Format(String),
+    /// It isn't what its format says.
     #[error("field {0} of the record can't be read")]
     Field(&'static str),
 }
 
-/// A delivery as its hash has it.
-#[derive(Debug, Default)]
-pub(crate) struct Raw {
-    pub(crate) lane: Vec<u8>,
-    pub(crate) expiry: Vec<u8>,
-    pub(crate) recipients: Vec<u8>,
-    pub(crate) addressees: Vec<u8>,
-    pub(crate) history: Vec<u8>,
-    pub(crate) report: Vec<u8>,
-    pub(crate) crashes: Vec<u8>,
-    pub(crate) released: bool,
+/// A delivery as its hash has it: a field each, as bytes; empty where there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Raw {
+    /// Its lane.
+    pub lane: Vec<u8>,
+    /// When it expires, in digits.
+    pub expiry: Vec<u8>,
+    /// Which recipients are left: `0,1,5`; in a report behind the letter of its kind.
+    pub recipients: Vec<u8>,
+    /// All of them, a record.
+    pub addressees: Vec<u8>,
+    /// What has happened, a record.
+    pub history: Vec<u8>,
+    /// What it reports, a record.
+    pub report: Vec<u8>,
+    /// How many incarnations died with it, in digits.
+    pub crashes: Vec<u8>,
+    /// Whether a person let it go from hold.
+    pub released: bool,
 }
 
-pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    let mut bytes = vec![FORMAT_DIGIT];
+/// A record as it is stored.
+pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    encode_as(FORMAT_DIGIT, record)
+}
+
+/// A message's record as it is stored.
+pub fn encode_message(message: &Message) -> Vec<u8> {
+    let digit = if message.dkim == Dkim::None { FORMAT_DIGIT } else { SIGNED_DIGIT };
+    encode_as(digit, message)
+}
+
+fn encode_as<T: Serialize>(digit: u8, record: &T) -> Vec<u8> {
+    let mut bytes = vec![digit];
     // Our records have string keys and no value that JSON lacks, and a Vec takes every write.
     serde_json::to_writer(&mut bytes, record).expect("records are JSON");
     bytes
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(field: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
+/// Reads a record; an error names `field`.
+///
+/// # Errors
+/// It is of another format, or isn't what its format says.
+pub fn decode<T: DeserializeOwned>(field: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
     match bytes.split_first() {
-        Some((&FORMAT_DIGIT, json)) => serde_json::from_slice(json).map_err(|_| Unreadable::Field(field)),
+        Some((&(FORMAT_DIGIT | SIGNED_DIGIT), json)) => {
+            serde_json::from_slice(json).map_err(|_| Unreadable::Field(field))
+        }
         Some((digit, _)) => Err(Unreadable::Format(char::from(*digit).to_string())),
         None => Err(Unreadable::Field(field)),
     }
@@ -92,11 +121,10 @@ fn read_list(text: &str) -> Result<(Kind, Vec<u32>), Unreadable> {
 
 impl Raw {
     /// Reads it. Addressees that ended are left out, and so are recipients that a report doesn't tell of (any more).
-    pub(crate) fn read(
-        &self,
-        id: DeliveryId,
-        message: std::sync::Arc<Message>,
-    ) -> Result<Delivery, Unreadable> {
+    ///
+    /// # Errors
+    /// A field can't be read.
+    pub fn read(&self, id: DeliveryId, message: std::sync::Arc<Message>) -> Result<Delivery, Unreadable> {
         let text = |field, bytes| std::str::from_utf8(bytes).map_err(|_| Unreadable::Field(field));
         let lane: Lane = text("lane", &self.lane)?.parse().map_err(|_| Unreadable::Field("lane"))?;
         let expires = text("expiry", &self.expiry)?.parse().map_err(|_| Unreadable::Field("expiry"))?;

@@ -6,7 +6,9 @@
 -- or empty), alone, chunks, m, lane, expiry, recipients, addressees, history, report, crashes, wish, let go}.
 -- Invariants: I3, I6. Refused to a fenced incarnation. O(log n) in the queue's size for each delivery that it returns.
 local incarnation, most, per_lane, may_alone, tag = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
-local ALONE_FROM, ALONE_WAIT = 2, 5000
+-- Who is to be tried alone has an attempt of another before it, of some milliseconds as a rule. There may be a thousand of them: all that
+-- two relays had in hand when they died.
+local ALONE_FROM, ALONE_WAIT = 2, 50
 if not is_live(incarnation) then return {'fenced'} end
 
 -- The classes that have lanes due.
@@ -125,14 +127,16 @@ local function take_due()
   end
 end
 
--- A due further off than the longest wait comes from a clock that has jumped since: it comes down to that, and so does a suspension.
+-- A due further off than the longest wait comes from a clock that has jumped since: it comes down to that, and so does a suspension,
+-- unless a person asked for it.
 local function clamp(lanes)
   local latest = now + tonumber(ARGV[7])
   for _, lane in ipairs(redis.call('ZREVRANGEBYSCORE', lanes, '+inf', '(' .. digits(latest), 'LIMIT', 0, 8)) do
     local name = key('lane:' .. lane)
     local far = redis.call('ZREVRANGEBYSCORE', name, '+inf', '(' .. digits(latest), 'LIMIT', 0, 65)
     for at = 1, math.min(#far, 64) do write('ZADD', name, 'XX', digits(latest), far[at]) end
-    if suspended_until(lane) > latest then write('HDEL', KEYS[5], lane) end
+    local is_by_hand = redis.call('HGET', KEYS[5], lane) == BY_HAND
+    if not is_by_hand and suspended_until(lane) > latest then write('HDEL', KEYS[5], lane) end
     if #far <= 64 then
       local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
       next_looks[lane] = first[2] and math.min(tonumber(first[2]), latest) or false
@@ -148,6 +152,12 @@ if #taken < most and #classes > 0 then take_due() end
 for lane, at in pairs(next_looks) do
   local lanes = key('lanes:' .. class_of(lane))
   if at then write('ZADD', lanes, digits(at), lane) else write('ZREM', lanes, lane) end
+end
+-- Nobody looks at a lane without mail, whose suspension would stay for good: some are looked at each time.
+local some = redis.call('HRANDFIELD', KEYS[5], 4, 'WITHVALUES')
+for at = 1, #some, 2 do
+  local till = string.match(some[at + 1], '^(%d+) ')
+  if till and tonumber(till) <= now then write('HDEL', KEYS[5], some[at]) end
 end
 write_all('HSET', KEYS[3], claims)
 run_plan()

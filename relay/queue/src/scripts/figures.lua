@@ -1,11 +1,13 @@
 -- What is in the partition, as a flat list of names and numbers. Reads only.
--- KEYS: meta, totals, held, pods. ARGV: the prefix of claims:INC.
+-- KEYS: meta, totals, held, pods, depth, suspended. ARGV: the prefix of claims:INC.
 -- O(incarnations that are not ended yet).
 local now = redis.call('TIME')
 local answer = {
   'now', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)),
   'accepted', redis.call('HGET', KEYS[1], 'accepted') or '0',
   'held', tostring(redis.call('ZCARD', KEYS[3])),
+  'lanes', tostring(redis.call('ZCARD', KEYS[5])),
+  'suspended', tostring(redis.call('HLEN', KEYS[6])),
 }
 local claimed = 0
 local pods = redis.call('HGETALL', KEYS[4])

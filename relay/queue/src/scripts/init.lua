@@ -1,5 +1,5 @@
 -- Makes an empty partition a queue, or says that a store replaces the one that was known. Returns the UUID that it has now.
--- KEYS: meta. ARGV: a new UUID, the MailRelay's UID or '', format, the UUID that it replaces or ''.
+-- KEYS: meta. ARGV: a new UUID, the MailRelay's UID or '', format, the UUIDs that it replaces (a space between two) or ''.
 -- Called again it changes nothing more.
 local uuid = redis.call('HGET', KEYS[1], 'uuid')
 if not uuid then

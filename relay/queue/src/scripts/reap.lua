@@ -29,7 +29,8 @@ for at = 1, #got, 2 do
       crashes, alone = crashes + 1, alone + (is_alone and 1 or 0)
       set(d.of, 'x' .. d.number, crashes .. ' ' .. alone)
     end
-    if alone >= 2 and not d.wish then
+    -- Where nobody is left, all was delivered by one that had lost the claim: that ends, and waits for no person.
+    if alone >= 2 and not d.wish and d.recipients ~= '' then
       hold(d, 'Poison')
       count('poisoned', 1)
     else

@@ -3,23 +3,23 @@
 //! A connection for mail in needs the whole preflight; one for delivery needs to know that it is this queue, on a primary, with a
 //! sound file; one for people needs nothing, or nobody could adopt a store.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::{FutureExt, join_all};
-use postrider_mail::{Due, PartitionName};
+use postrider_mail::{Due, Mono, PartitionName};
 use redis::aio::MultiplexedConnection;
 
 use super::{
-    Known, Settings, Shard, Shards,
+    Known, Settings, Shard, Shards, State, Untried,
     identity::{Identity, Remembered, identify},
     lock,
-    standing::{Good, Standing},
+    standing::{Found, Standing},
     store::{self, Record},
 };
 use crate::{
     connection::{OnConnect, Purpose},
     error::Unavailable,
-    incarnation::LeaseHandle,
+    incarnation::{EpochChange, LeaseHandle},
     keys::{FleetName, Keys},
     partition::Durability,
     preflight::{self, Ask, Facts, Finding, Memory},
@@ -27,6 +27,8 @@ use crate::{
 
 /// How often the whole preflight is run.
 const PREFLIGHT_EVERY: Duration = Duration::from_secs(60);
+/// How often a URL that didn't work is tried.
+const TRY_ANEW_EVERY: Duration = Duration::from_secs(5);
 /// How often what a shard has is written down elsewhere, if it changed.
 const REMEMBER_EVERY: Duration = Duration::from_secs(5);
 
@@ -69,7 +71,9 @@ impl Checker {
         let findings = self.findings(&facts, purpose);
         if !findings.is_empty() {
             let reason = joined(&findings);
-            *lock(&self.known.standing) = Standing::Unsafe { findings };
+            let mut standing = lock(&self.known.standing);
+            let found = standing.found().cloned().map(Box::new);
+            *standing = Standing::Unusable { findings, found };
             return Err(Unavailable::Refused { reason });
         }
         let known = self.lease.accepted_seen();
@@ -83,8 +87,11 @@ impl Checker {
             }
         }
         let epoch = store::epoch(&mut ask, &self.keys, &facts.run_id, record.meta.accepted, known).await?;
-        let _ = self.lease.observe_epoch(&epoch);
-        if purpose == Purpose::Beat || self.settings.durability == Durability::Unchecked {
+        if let EpochChange::WentBack { missing } = self.lease.observe_epoch(&epoch) {
+            let partition = &self.name;
+            tracing::error!(%partition, missing, "the store forgot messages that it had accepted; look for a failover or a restored backup");
+        }
+        if purpose == Purpose::Beat || self.settings.durability() == Durability::Unchecked {
             return Ok(());
         }
         preflight::clear_torn_tail(&mut ask, &self.keys, &facts).await
@@ -92,7 +99,7 @@ impl Checker {
 
     /// What keeps a connection from serving its purpose.
     fn findings(&self, facts: &Facts, purpose: Purpose) -> Vec<Finding> {
-        let mut findings = preflight::judge(facts, self.settings.durability, self.settings.topology);
+        let mut findings = preflight::judge(facts, self.settings.durability(), self.known.topology());
         if purpose != Purpose::Enqueue {
             findings.retain(|finding| matches!(finding.setting, "loading" | "role"));
         }
@@ -103,8 +110,9 @@ impl Checker {
 impl Known {
     fn identify(&self, record: &Record, settings: &Settings, all_asked: bool) -> Identity {
         let remembered = lock(&self.remembered).clone();
+        let config = lock(&self.wanted).uuid.clone();
         let relay_uid = settings.relay_uid.as_deref();
-        identify(&record.meta, self.config_uuid.as_deref(), remembered.as_ref(), relay_uid, all_asked)
+        identify(&record.meta, config.as_deref(), remembered.as_ref(), relay_uid, all_asked)
     }
 
     /// Takes what somebody remembers of this shard, if it is younger than what is known.
@@ -120,10 +128,10 @@ impl Shards {
     /// Looks at every shard once: who answers, which queue is there, whether its server keeps the promise, how full it is. A
     /// store that never was a queue becomes one, if nobody remembers another in its place.
     pub async fn look(&self) {
-        let shards = &self.0.shards;
-        let records = join_all(shards.iter().map(Shard::record)).await;
+        let shards = &self.list();
+        let records = join_all(shards.iter().map(|shard| shard.record())).await;
         for seen in records.iter().flatten().map(|record| &record.seen) {
-            for shard in shards {
+            for shard in shards.iter() {
                 if let Some(seen) = seen.get(shard.partition.name()) {
                     shard.known.take_memory(seen);
                 }
@@ -137,44 +145,41 @@ impl Shards {
                 Ok(record) => shard.judge(record, &self.0.settings, all_asked).await,
                 Err(why) => Err(why),
             };
-            let standing = standing.unwrap_or_else(|why| Standing::Away { reason: why.to_string().into() });
+            let standing =
+                standing.unwrap_or_else(|why| Standing::Unreachable { reason: why.to_string().into() });
             if shard.stands(standing) {
                 *lock(&self.0.changed) = Some(self.0.settings.clock.now());
             }
             shard.tell();
+            shard.try_anew(&self.0.settings).await;
         }))
         .await;
-        self.remember().await;
+        self.remember(shards).await;
     }
 
     /// Writes down elsewhere what each shard has, if that changed.
-    async fn remember(&self) {
+    async fn remember(&self, shards: &[Arc<Shard>]) {
         let now = self.0.settings.clock.now();
-        let mut all = BTreeMap::new();
-        for shard in &self.0.shards {
-            let seen = lock(&shard.known.remembered).clone();
-            all.extend(seen.map(|seen| (shard.partition.name().clone(), seen)));
-        }
-        let due = |shard: &Shard| {
-            let mut times = lock(&shard.known.times);
-            let is_due = times.written.is_none_or(|written| now.since(written) >= REMEMBER_EVERY);
-            if is_due {
-                times.written = Some(now);
-            }
-            is_due
-        };
         let written = self.0.remembered.borrow().clone();
-        let changed: Vec<(&PartitionName, &Remembered)> = all
-            .iter()
-            .filter(|(name, seen)| !written.get(*name).is_some_and(|before| before.has_same(seen)))
-            .filter(|(name, _)| self.shard(name).is_some_and(due))
-            .collect();
+        let mut changed: Vec<(PartitionName, Remembered)> = Vec::new();
+        for shard in shards {
+            let Some(seen) = lock(&shard.known.remembered).clone() else { continue };
+            let before = written.get(shard.partition.name());
+            if before.is_some_and(|before| before.has_same(&seen)) {
+                continue;
+            }
+            // A shard that was closed may be gone a moment later.
+            let is_urgent = before.is_some_and(|before| before.is_closed != seen.is_closed);
+            if shard.is_write_due(now) || is_urgent {
+                changed.push((shard.partition.name().clone(), seen));
+            }
+        }
         if changed.is_empty() {
             return;
         }
-        join_all(self.0.shards.iter().map(|at| write_at(at, &changed))).await;
+        join_all(shards.iter().map(|at| write_at(at, &changed))).await;
         let mut published = written;
-        published.extend(changed.into_iter().map(|(name, seen)| (name.clone(), seen.clone())));
+        published.extend(changed);
         self.0.remembered.send_replace(published);
     }
 }
@@ -194,35 +199,76 @@ impl Shard {
         match self.known.identify(&record, settings, all_asked) {
             Identity::Known { .. } => {}
             Identity::Fresh => {
-                store::init(&mut ask, self.partition.keys(), settings.relay_uid.as_deref(), None).await?;
+                store::init(&mut ask, self.partition.keys(), settings.relay_uid.as_deref(), "").await?;
                 let made = self.record().await?;
                 return Box::pin(self.judge(made, settings, all_asked)).await;
             }
             other => return Ok(Standing::Stranger(other)),
         }
         let before = match &*lock(&self.known.standing) {
-            Standing::Good(good) if !self.is_preflight_due(settings) => Some((good.clock, good.version)),
+            Standing::InUse(found) if !self.is_preflight_due(settings) => Some((found.clock, found.version)),
             _ => None,
         };
+        let mut findings = Vec::new();
         let (memory, clock, version) = match before {
             Some((clock, version)) => (Memory::read(&mut ask).await?, clock, version),
             None => {
                 let facts = Facts::read(&mut ask).await?;
-                let findings = preflight::judge(&facts, settings.durability, settings.topology);
-                if !findings.is_empty() {
-                    return Ok(Standing::Unsafe { findings });
+                findings = preflight::judge(&facts, settings.durability(), self.known.topology());
+                if findings.is_empty() {
+                    lock(&self.known.times).preflight = Some(settings.clock.now());
                 }
-                lock(&self.known.times).preflight = Some(settings.clock.now());
                 (facts.memory, facts.clock, facts.version)
             }
         };
-        let figures = self.partition.figures().await?;
-        if let Some(uuid) = record.meta.uuid {
-            let at = figures.now.unwrap_or(Due::from_unix_millis(0));
-            let (accepted, deliveries) = (figures.accepted, figures.deliveries());
-            *lock(&self.known.remembered) = Some(Remembered { uuid, accepted, deliveries, at });
+        let figures = match self.partition.figures().await {
+            Ok(figures) => figures,
+            Err(_) if !findings.is_empty() => return Ok(Standing::Unusable { findings, found: None }),
+            Err(why) => return Err(why),
+        };
+        let uuid = record.meta.uuid.unwrap_or_default();
+        let now = settings.clock.now();
+        let state = self.keep_state(&mut ask, record.state, figures.messages(), now).await?;
+        *lock(&self.known.remembered) = Some(Remembered {
+            uuid: uuid.clone(),
+            accepted: figures.accepted,
+            deliveries: figures.deliveries(),
+            at: figures.now.unwrap_or(Due::from_unix_millis(0)),
+            is_closed: state == State::Closed,
+        });
+        let found = Box::new(Found { uuid, state, memory, figures, clock, version });
+        Ok(if findings.is_empty() {
+            Standing::InUse(found)
+        } else {
+            Standing::Unusable { findings, found: Some(found) }
+        })
+    }
+
+    fn is_write_due(&self, now: Mono) -> bool {
+        let mut times = lock(&self.known.times);
+        let is_due = times.written.is_none_or(|written| now.since(written) >= REMEMBER_EVERY);
+        if is_due {
+            times.written = Some(now);
         }
-        Ok(Standing::Good(Good { state: record.state, memory, figures, clock, version }))
+        is_due
+    }
+
+    /// Tries the URL that the config has now, if nobody has connected by it: what is wrong with it is better known before the
+    /// connections made by the former one end.
+    async fn try_anew(&self, settings: &Settings) {
+        let now = settings.clock.now();
+        let is_due = |untried: &Untried| untried.not_before.is_none_or(|not_before| not_before <= now);
+        if !lock(&self.known.untried).as_ref().is_some_and(is_due) {
+            return;
+        }
+        let said = match self.partition.connections().try_anew().await {
+            Ok(()) => None,
+            Err(why) => {
+                let not_before = Some(now.after(TRY_ANEW_EVERY));
+                Some(Untried { not_before, said: Some(why.to_string().into()) })
+            }
+        };
+        *lock(&self.known.untried) = said;
     }
 
     fn is_preflight_due(&self, settings: &Settings) -> bool {
@@ -255,17 +301,18 @@ impl Shard {
             self.partition.connections().reconnect(Purpose::Enqueue);
         }
         // The first look of a new process moves no limit.
-        before != Standing::Unasked && before.keeps_promise() != is_usable
+        let is_first = before == Standing::Unasked && lock(&self.known.times).added.is_none();
+        !is_first && before.keeps_promise() != is_usable
     }
 }
 
 /// The other shards' totals are kept here; what this one has is worth nothing once it is lost.
-async fn write_at(at: &Shard, changed: &[(&PartitionName, &Remembered)]) {
+async fn write_at(at: &Shard, changed: &[(PartitionName, Remembered)]) {
     if !lock(&at.known.standing).keeps_promise() {
         return;
     }
     let mut ask = Ask::Through(at.partition.connections());
-    for (name, seen) in changed.iter().filter(|(name, _)| *name != at.partition.name()) {
+    for (name, seen) in changed.iter().filter(|(name, _)| name != at.partition.name()) {
         // What can't be written now is written with the next change; memory and the shell's file have it meanwhile.
         let _ = store::remember(&mut ask, at.partition.keys(), name, seen).await;
     }

@@ -18,12 +18,16 @@ pub struct Remembered {
     pub deliveries: u64,
     /// When, by its own store's clock.
     pub at: Due,
+    /// Whether it was closed then: emptied for good, so that another one may take its place.
+    #[serde(default, rename = "closed")]
+    pub is_closed: bool,
 }
 
 impl Remembered {
     /// Whether there is nothing new to write down.
     pub(super) fn has_same(&self, other: &Self) -> bool {
-        (&self.uuid, self.accepted, self.deliveries) == (&other.uuid, other.accepted, other.deliveries)
+        let what = |seen: &Self| (seen.accepted, seen.deliveries, seen.is_closed);
+        self.uuid == other.uuid && what(self) == what(other)
     }
 }
 
@@ -38,8 +42,8 @@ pub(super) struct Meta {
     pub format: u32,
     /// Messages ever accepted.
     pub accepted: u64,
-    /// The UUID of the queue that a person said this one replaces.
-    pub replaces: Option<Box<str>>,
+    /// The UUIDs of the queues that a person said this one replaces.
+    pub replaces: Vec<Box<str>>,
 }
 
 /// What was found at a shard's address.
@@ -90,6 +94,7 @@ pub(super) fn identify(
     relay_uid: Option<&str>,
     all_asked: bool,
 ) -> Identity {
+    let remembered = remembered.filter(|seen| !seen.is_closed || found.uuid.as_ref() == Some(&seen.uuid));
     let expected = config.or(remembered.map(|seen| &*seen.uuid));
     let Some(uuid) = &found.uuid else {
         return match (expected, all_asked) {
@@ -106,7 +111,7 @@ pub(super) fn identify(
     {
         return Identity::Foreign { found: theirs.clone() };
     }
-    let is_other = |known: &str| known != &**uuid && found.replaces.as_deref() != Some(known);
+    let is_other = |known: &str| known != &**uuid && !found.replaces.iter().any(|former| **former == *known);
     if let Some(expected) = expected.filter(|known| is_other(known)) {
         return Identity::Another {
             found: uuid.clone(),
@@ -161,7 +166,13 @@ mod tests {
     use super::*;
 
     fn seen(uuid: &str, accepted: u64) -> Remembered {
-        Remembered { uuid: uuid.into(), accepted, deliveries: 42, at: Due::from_unix_millis(1) }
+        Remembered {
+            uuid: uuid.into(),
+            accepted,
+            deliveries: 42,
+            at: Due::from_unix_millis(1),
+            is_closed: false,
+        }
     }
 
     fn meta(uuid: &str, accepted: u64) -> Meta {
@@ -183,11 +194,21 @@ mod tests {
         let other = identify(&meta("v", 0), None, Some(&seen("u", 9)), None, true);
         assert!(matches!(other, Identity::Another { .. }), "{other:?}");
         assert!(matches!(identify(&meta("v", 0), Some("u"), None, None, true), Identity::Another { .. }));
-        let adopted = Meta { replaces: Some("u".into()), ..meta("v", 0) };
+        let adopted = Meta { replaces: vec!["t".into(), "u".into()], ..meta("v", 0) };
         assert_eq!(
             identify(&adopted, Some("u"), Some(&seen("u", 9)), None, true),
             Identity::Known { missing: 0 }
         );
+    }
+
+    #[test]
+    fn another_queue_may_take_the_place_of_one_that_was_closed() {
+        let closed = Remembered { is_closed: true, ..seen("u", 9) };
+        let found = |meta: &Meta, config| identify(meta, config, Some(&closed), None, true);
+        assert_eq!(found(&Meta::default(), None), Identity::Fresh);
+        assert_eq!(found(&meta("v", 0), None), Identity::Known { missing: 0 });
+        assert_eq!(found(&meta("u", 9), None), Identity::Known { missing: 0 });
+        assert!(matches!(found(&Meta::default(), Some("u")), Identity::Lost { .. }), "the config expects it");
     }
 
     #[test]

@@ -24,24 +24,28 @@ pub enum Standing {
     #[default]
     Unasked,
     /// It doesn't answer.
-    Away {
+    Unreachable {
         /// What the last try said.
         reason: Box<str>,
     },
     /// It answers, but it isn't the queue that should be there.
     Stranger(Identity),
     /// It is the queue, but its server can't keep the promise behind a 250. What is in it is delivered; new mail goes elsewhere.
-    Unsafe {
+    Unusable {
         /// What is wrong.
         findings: Vec<Finding>,
+        /// What was found there when last looked at.
+        found: Option<Box<Found>>,
     },
     /// It is what it should be.
-    Good(Good),
+    InUse(Box<Found>),
 }
 
-/// A shard that is what it should be.
+/// What was found at a shard that is the queue that should be there.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Good {
+pub struct Found {
+    /// The queue's UUID.
+    pub uuid: Box<str>,
     /// Whether it takes new mail.
     pub state: State,
     /// How full its server is.
@@ -61,6 +65,10 @@ pub struct ShardStatus {
     pub name: PartitionName,
     /// Where it stands.
     pub standing: Standing,
+    /// Whether the config wants it emptied.
+    pub is_draining: bool,
+    /// What a try of the URL that the config has now said, if none succeeded since it has it.
+    pub refused_anew: Option<Box<str>>,
     /// What it had when last seen.
     pub remembered: Option<Remembered>,
 }
@@ -68,54 +76,101 @@ pub struct ShardStatus {
 impl Standing {
     /// Whether a new message may go there now.
     pub fn takes_mail(&self) -> bool {
-        matches!(self, Self::Good(good) if good.state == State::Open && !good.memory.is_tight())
+        matches!(self, Self::InUse(found) if found.state == State::Open && !found.memory.is_tight())
     }
 
     /// Whether it would take new mail if it had room.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Good(good) if good.state == State::Open && good.memory.is_tight())
+        matches!(self, Self::InUse(found) if found.state == State::Open && found.memory.is_tight())
     }
 
     /// Whether a 250 from it would hold. A full one keeps its promises too.
     pub const fn keeps_promise(&self) -> bool {
-        matches!(self, Self::Good(_))
-    }
-
-    /// Whether there is nothing to tell people but what is in it.
-    pub fn is_fine(&self) -> bool {
-        self.takes_mail() && self.clock_agrees()
+        matches!(self, Self::InUse(_))
     }
 
     /// Whether expiry may be acted on (`QueueClock`).
     pub fn clock_agrees(&self) -> bool {
-        !matches!(self, Self::Good(good) if good.clock.distance() > CLOCK_AGREEMENT)
+        self.found().is_none_or(Found::clock_agrees)
     }
 
-    /// How many deliveries were lost with the store, if it was (`QueueLost`).
+    /// What was found, where it is the queue that should be there.
+    pub fn found(&self) -> Option<&Found> {
+        match self {
+            Self::InUse(found) => Some(found),
+            Self::Unusable { found, .. } => found.as_deref(),
+            Self::Unasked | Self::Unreachable { .. } | Self::Stranger(_) => None,
+        }
+    }
+
+    /// The UUID of the queue that was found, whether it should be there or not.
+    pub fn uuid(&self) -> Option<&str> {
+        match self {
+            Self::Stranger(Identity::Another { found, .. }) => Some(found),
+            other => other.found().map(|found| &*found.uuid),
+        }
+    }
+
+    /// Whether the store was lost (`QueueLost`).
+    pub const fn is_lost(&self) -> bool {
+        matches!(self, Self::Stranger(Identity::Lost { .. } | Identity::Another { .. }))
+    }
+
+    /// How many deliveries were lost with the store, if it was and somebody knows.
     pub fn lost_deliveries(&self) -> Option<u64> {
         match self {
-            Self::Stranger(Identity::Lost { remembered }) => {
-                Some(remembered.as_ref().map_or(0, |seen| seen.deliveries))
-            }
-            Self::Stranger(Identity::Another { remembered, .. }) => {
-                Some(remembered.as_ref().map_or(0, |seen| seen.deliveries))
+            Self::Stranger(Identity::Lost { remembered } | Identity::Another { remembered, .. }) => {
+                remembered.as_ref().map(|seen| seen.deliveries)
             }
             _ => None,
         }
     }
 
     /// All words that [`Self::as_str`] has.
-    pub const WORDS: [&'static str; 6] = ["Unasked", "Away", "Lost", "Stranger", "Unsafe", "Good"];
+    pub const WORDS: [&'static str; 6] = ["Unasked", "Unreachable", "Lost", "Stranger", "Unusable", "InUse"];
 
     /// The word for metrics and status.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unasked => "Unasked",
-            Self::Away { .. } => "Away",
+            Self::Unreachable { .. } => "Unreachable",
             Self::Stranger(Identity::Lost { .. } | Identity::Another { .. }) => "Lost",
             Self::Stranger(_) => "Stranger",
-            Self::Unsafe { .. } => "Unsafe",
-            Self::Good(_) => "Good",
+            Self::Unusable { .. } => "Unusable",
+            Self::InUse(_) => "InUse",
+        }
+    }
+}
+
+impl Found {
+    /// Whether expiry may be acted on (`QueueClock`).
+    pub fn clock_agrees(&self) -> bool {
+        self.clock.distance() <= CLOCK_AGREEMENT
+    }
+}
+
+impl ShardStatus {
+    /// What is wrong with it: a line for each problem, with what was found, what was expected and what to do.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = Vec::new();
+        if !self.is_fine() {
+            problems.extend(self.to_string().lines().map(str::to_owned));
+        }
+        if let Some(said) = self.refused_anew.as_ref().filter(|_| self.standing.found().is_some()) {
+            problems.push(format!(
+                "shard {}: found that its new URL gives no connection ({said}); expected one; correct the URL: only connections made \
+                 before go on",
+                self.name
+            ));
+        }
+        problems
+    }
+
+    /// Whether there is nothing to tell people but what is in it. One that is wanted empty is fine while it drains.
+    fn is_fine(&self) -> bool {
+        match &self.standing {
+            Standing::InUse(found) if self.is_draining => found.clock_agrees(),
+            other => other.takes_mail() && other.clock_agrees(),
         }
     }
 }
@@ -126,33 +181,33 @@ impl fmt::Display for ShardStatus {
         let name = &self.name;
         match &self.standing {
             Standing::Unasked => write!(f, "shard {name}: not asked yet"),
-            Standing::Away { reason } => {
+            Standing::Unreachable { reason } => {
                 write!(
                     f,
                     "shard {name}: found no answer ({reason}); expected a server; start it, or correct its URL"
                 )
             }
             Standing::Stranger(identity) => write!(f, "shard {name}: {}", identity.describe(name)),
-            Standing::Unsafe { findings } => {
+            Standing::Unusable { findings, .. } => {
                 let all: Vec<String> =
                     findings.iter().map(|finding| format!("shard {name}: {finding}")).collect();
                 f.write_str(&all.join("\n"))
             }
-            Standing::Good(good) if good.memory.is_tight() => write!(
+            Standing::InUse(found) if found.memory.is_tight() => write!(
                 f,
                 "shard {name}: found memory {} % full; expected less than 85 %; deliver or delete mail, or raise maxmemory",
-                good.memory.percent().unwrap_or(0)
+                found.memory.percent().unwrap_or(0)
             ),
-            Standing::Good(good) if good.state != State::Open => {
-                write!(f, "shard {name}: found state {}; expected Open for new mail", good.state)
+            Standing::InUse(found) if found.state != State::Open => {
+                write!(f, "shard {name}: found state {}; expected Open for new mail", found.state)
             }
-            Standing::Good(good) if good.clock.distance() > CLOCK_AGREEMENT => write!(
+            Standing::InUse(found) if !found.clock_agrees() => write!(
                 f,
                 "shard {name}: found clocks {} s apart; expected 300 s at most; set the time on the node or on the server",
-                good.clock.distance().as_secs()
+                found.clock.distance().as_secs()
             ),
-            Standing::Good(good) => {
-                write!(f, "shard {name}: {}, {} deliveries", good.version, good.figures.deliveries())
+            Standing::InUse(found) => {
+                write!(f, "shard {name}: {}, {} deliveries", found.version, found.figures.deliveries())
             }
         }
     }

@@ -76,10 +76,12 @@ impl Shards {
     pub async fn adopt(&self, name: &PartitionName) -> Result<Box<str>, AdoptError> {
         let shard = self.shard(name).ok_or_else(|| self.no_such_shard(name))?;
         let mut ask = Ask::Through(shard.partition.connections());
-        let known = lock(&shard.known.remembered).as_ref().map(|seen| seen.uuid.clone());
-        let replaces = shard.known.config_uuid.clone().or(known);
-        let relay = self.0.settings.relay_uid.as_deref();
-        let uuid = init(&mut ask, shard.partition.keys(), relay, replaces.as_deref()).await?;
+        let keys = shard.partition.keys();
+        let before = record(&mut ask, keys).await?.meta.replaces;
+        let remembered = lock(&shard.known.remembered).as_ref().map(|seen| seen.uuid.clone());
+        let config = lock(&shard.known.wanted).uuid.clone();
+        let replaces = joined(config.into_iter().chain(remembered).chain(before));
+        let uuid = init(&mut ask, keys, self.0.settings.relay_uid.as_deref(), &replaces).await?;
         self.look().await;
         Ok(uuid)
     }
@@ -90,10 +92,8 @@ impl Shards {
     /// If there is no such shard, it is to be closed with mail in it, or its store gave no answer.
     pub async fn set_state(&self, name: &PartitionName, state: State) -> Result<(), AdoptError> {
         let shard = self.shard(name).ok_or_else(|| self.no_such_shard(name))?;
-        let keys = shard.partition.keys();
         let mut ask = Ask::Through(shard.partition.connections());
-        let call = eval(&STATE, &[&keys.named("meta"), &keys.named("totals")], &[state.as_str()]);
-        let left: u64 = ask.read(&call).await?;
+        let left = set_state(&mut ask, shard.partition.keys(), state).await?;
         if state == State::Closed && left > 0 {
             return Err(AdoptError::NotEmpty { left });
         }
@@ -102,7 +102,7 @@ impl Shards {
     }
 
     fn no_such_shard(&self, name: &PartitionName) -> AdoptError {
-        let known: Vec<&str> = self.0.shards.iter().map(|shard| shard.partition.name().as_str()).collect();
+        let known: Vec<String> = self.list().iter().map(|shard| shard.partition.name().to_string()).collect();
         AdoptError::NoSuchShard { name: name.to_string(), known: known.join(", ") }
     }
 }
@@ -115,7 +115,7 @@ pub(super) async fn record(ask: &mut Ask<'_>, keys: &Keys) -> Result<Record, Una
         match field.as_str() {
             "uuid" => record.meta.uuid = Some(value.into()),
             "relay" => record.meta.relay_uid = Some(value.into()),
-            "replaces" => record.meta.replaces = Some(value.into()),
+            "replaces" => record.meta.replaces = value.split(' ').map(Into::into).collect(),
             // What can't be read was written by a later version.
             "format" => record.meta.format = value.parse().unwrap_or(u32::MAX),
             "accepted" => record.meta.accepted = value.parse().unwrap_or(0),
@@ -131,15 +131,31 @@ fn read_seen(name: &str, value: &str) -> Option<(PartitionName, Remembered)> {
     Some((PartitionName::parse(name).ok()?, serde_json::from_str(json).ok()?))
 }
 
+/// UUIDs, each once, the first ones if there are too many.
+fn joined(uuids: impl Iterator<Item = Box<str>>) -> String {
+    let mut all: Vec<Box<str>> = Vec::new();
+    for uuid in uuids {
+        if all.len() < REPLACES_MAX && !all.contains(&uuid) {
+            all.push(uuid);
+        }
+    }
+    all.join(" ")
+}
+
+/// Opens, drains or closes a shard; one with messages in it isn't closed. Returns how many there are.
+pub(super) async fn set_state(ask: &mut Ask<'_>, keys: &Keys, state: State) -> Result<u64, Unavailable> {
+    let keys = [&*keys.named("meta"), &*keys.named("totals")];
+    ask.read(&eval(&STATE, &keys, &[state.as_str()])).await
+}
+
 /// Makes a store a queue; one that is a queue stays what it is. Returns its UUID.
 pub(super) async fn init(
     ask: &mut Ask<'_>,
     keys: &Keys,
     relay_uid: Option<&str>,
-    replaces: Option<&str>,
+    replaces: &str,
 ) -> Result<Box<str>, Unavailable> {
-    let args =
-        [&new_uuid(), relay_uid.unwrap_or_default(), &FORMAT.to_string(), replaces.unwrap_or_default()];
+    let args = [&new_uuid(), relay_uid.unwrap_or_default(), &FORMAT.to_string(), replaces];
     ask.read::<String>(&eval(&INIT, &[&keys.named("meta")], &args)).await.map(Into::into)
 }
 
@@ -166,6 +182,9 @@ pub(super) async fn epoch(
     let served: u64 = ask.read(&eval(&EPOCH, &[&keys.named("server")], &[run_id])).await?;
     Ok(Epoch { run_id: run_id.into(), accepted, known, since: Duration::from_millis(served) })
 }
+
+/// How many adoptions in a row a queue remembers.
+const REPLACES_MAX: usize = 8;
 
 /// By its text, not its digest: these run once a connection, or for people.
 fn eval(script: &Script, keys: &[&str], args: &[&str]) -> redis::Cmd {

@@ -2,25 +2,16 @@
 
 use std::time::Duration;
 
-use postrider_queue::{Partition, incarnation::Incarnation, reap::Beat};
+use postrider_queue::reap::Beat;
 
 use crate::{server::Server, world};
-
-/// Registers a new life in the partition, as the heartbeat does.
-async fn register(partition: &Partition) -> Incarnation {
-    let (incarnation, lease) = (Incarnation::random(), partition.lease());
-    let sent = lease.clock().now();
-    partition.register(incarnation).await.expect("an answer");
-    lease.registered(incarnation, sent);
-    incarnation
-}
 
 #[tokio::test]
 async fn after_a_restart_of_the_store_nobody_acts_for_three_seconds() {
     let mut server = Server::start().await;
     let shards = world::open(&[&server]).await;
     let partition = shards.choose().expect("a partition");
-    let incarnation = register(&partition).await;
+    let incarnation = world::register(&partition).await;
     assert_eq!(partition.lease().gate_closed_for(), None, "a new queue has nothing to wait for");
     let mut epochs = partition.lease().watch_epochs();
     server.restart().await;
@@ -38,7 +29,7 @@ async fn after_a_restart_of_the_store_nobody_acts_for_three_seconds() {
     // A pod that starts now waits too, but no longer than those that knew the old life.
     let late = world::open(&[&server]).await;
     let late = late.choose().expect("a partition");
-    register(&late).await;
+    world::register(&late).await;
     let closed = late.lease().gate_closed_for().expect("the gate is closed");
     assert!(closed <= Duration::from_secs(3), "{closed:?}");
     assert!(!late.lease().watch_epochs().has_changed().expect("the lease lives"), "it has nothing to tell");
@@ -49,7 +40,7 @@ async fn a_store_that_forgot_accepted_mail_closes_the_gate_too() {
     let server = Server::start().await;
     let shards = world::open(&[&server]).await;
     let partition = shards.choose().expect("a partition");
-    register(&partition).await;
+    world::register(&partition).await;
     for _ in 0..3 {
         world::enqueue(&partition).await.expect("a receipt");
     }
@@ -57,6 +48,6 @@ async fn a_store_that_forgot_accepted_mail_closes_the_gate_too() {
     // A failover to a replica that had less: the count is back at 1, the server's life is the same.
     server.command::<i64>(&["HSET", "postrider:{mail/outbound/a}:meta", "accepted", "1"]).await;
     partition.connections().reconnect(postrider_queue::connection::Purpose::Beat);
-    register(&partition).await;
+    world::register(&partition).await;
     assert!(partition.lease().gate_closed_for().is_some());
 }

@@ -2,16 +2,9 @@
 
 use std::time::Duration;
 
-use postrider_queue::{Partition, incarnation::Incarnation, limit::Rate};
+use postrider_queue::limit::Rate;
 
 use crate::{server::Server, world};
-
-async fn register(partition: &Partition) -> Incarnation {
-    let incarnation = Incarnation::random();
-    partition.register(incarnation).await.expect("an answer");
-    partition.lease().registered(incarnation, partition.lease().clock().now());
-    incarnation
-}
 
 #[tokio::test]
 async fn two_pods_together_get_no_more_than_the_rate_and_its_burst() {
@@ -21,8 +14,7 @@ async fn two_pods_together_get_no_more_than_the_rate_and_its_burst() {
     let started = std::time::Instant::now();
     let (mut granted, mut asked) = (0, 0);
     while started.elapsed() < Duration::from_millis(1_500) {
-        let answer =
-            pods[asked % 2].grant(&world::fleet(), "far.example", &rate, 3).await.expect("an answer");
+        let answer = pods[asked % 2].grant("far.example", &rate, 3).await.expect("an answer");
         asked += 1;
         granted += answer.tokens;
         if answer.tokens == 0 {
@@ -39,12 +31,10 @@ async fn two_pods_together_get_no_more_than_the_rate_and_its_burst() {
 async fn slots_are_shared_and_those_of_the_dead_are_free() {
     let server = Server::start().await;
     let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
-    let dying = register(&pods[0].choose().expect("a partition")).await;
+    let dying = world::register(&pods[0].choose().expect("a partition")).await;
     let survivor = pods[1].choose().expect("a partition");
-    register(&survivor).await;
-    let take = async |pod: usize, want| {
-        pods[pod].take_slots(&world::fleet(), "site", want, 5).await.expect("an answer")
-    };
+    world::register(&survivor).await;
+    let take = async |pod: usize, want| pods[pod].take_slots("site", want, 5).await.expect("an answer");
     let first = take(0, 4).await;
     assert_eq!(first.count, 4);
     assert_eq!(take(1, 4).await.count, 1, "one is left");

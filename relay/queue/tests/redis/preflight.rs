@@ -2,7 +2,7 @@
 
 use postrider_queue::{
     Durability,
-    preflight::{Product, Topology, Version},
+    preflight::{Product, Version},
     shards::{NoPartition, Shards, Standing},
 };
 
@@ -91,20 +91,6 @@ async fn a_default_user_without_rights_would_lose_scripts_at_a_restart() {
 }
 
 #[tokio::test]
-async fn synced_is_no_promise_where_something_fails_over() {
-    let server = Server::start().await;
-    let mut options = world::options(&[&server]);
-    options.topology = Topology::Sentinel;
-    let shards = Shards::new(options).expect("options");
-    shards.look().await;
-    let told = world::told(&shards, "a");
-    assert!(
-        told.contains("durability: found Synced on Sentinel; expected Standalone servers, or Replicated"),
-        "{told}"
-    );
-}
-
-#[tokio::test]
 async fn replicated_needs_a_server_that_can_wait_for_disks() {
     let server = Server::start().await;
     let mut options = world::options(&[&server]);
@@ -130,7 +116,7 @@ async fn a_full_server_takes_no_mail_and_what_is_in_it_can_leave() {
     assert_eq!(shards.choose().map(drop), Err(NoPartition::Full));
     // It keeps its promises all the same: the relay stays ready, and answers 452.
     assert!(shards.is_ready());
-    assert!(matches!(world::standing(&shards, "a"), Standing::Good(_)));
+    assert!(matches!(world::standing(&shards, "a"), Standing::InUse(_)));
     assert!(
         world::told(&shards, "a").contains("% full; expected less than 85 %"),
         "{}",

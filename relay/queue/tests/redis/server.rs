@@ -17,11 +17,12 @@ pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
     settings: Vec<(String, String)>,
+    password: Option<String>,
     process: Option<Child>,
 }
 
 /// Below the ports that the system gives to clients: none of these takes it between this moment and the server's start.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(10_000..32_000))
         .take(1_000)
@@ -43,7 +44,7 @@ impl Server {
         let kept = DURABLE.iter().filter(|(name, _)| settings.iter().all(|(other, _)| other != name));
         let settings =
             kept.chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut server = Self { folder, port, settings, process: None };
+        let mut server = Self { folder, port, settings, password: None, process: None };
         server.restart().await;
         server
     }
@@ -56,6 +57,9 @@ impl Server {
         command.arg("--dir").arg(&self.folder);
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).args(value.split(' '));
+        }
+        if let Some(password) = &self.password {
+            command.args(["--requirepass", password]);
         }
         self.process = Some(
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed"),
@@ -89,8 +93,29 @@ impl Server {
         self.port
     }
 
+    /// From now on it wants another password of new connections.
+    pub(crate) async fn set_password(&mut self, password: &str) {
+        self.command::<String>(&["CONFIG", "SET", "requirepass", password]).await;
+        self.password = Some(password.to_owned());
+    }
+
+    /// Cuts every connection.
+    pub(crate) async fn cut_all(&self) {
+        self.command::<u64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    }
+
+    /// Its volume goes to another machine.
+    pub(crate) async fn relocate(&mut self) {
+        self.kill();
+        self.port = free_port();
+        self.restart().await;
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        match &self.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}/", self.port),
+            None => format!("redis://127.0.0.1:{}/", self.port),
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -98,8 +123,13 @@ impl Server {
     }
 
     pub(crate) async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut connection = self.client().get_multiplexed_async_connection().await.expect("it runs");
-        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.expect("an answer")
+        self.ask(words).await.expect("an answer")
+    }
+
+    /// The same of a server that may change its part, or end, meanwhile.
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut connection = self.client().get_multiplexed_async_connection().await?;
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
     }
 }
 

@@ -9,11 +9,10 @@ use std::{
 use postrider_mail::{Class, Domain, Due, Envelope, Mailbox, Mono, PartitionName, Recipient, ReversePath};
 use postrider_queue::{
     Durability, Enqueued, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
-    connection::Target,
+    connection::{Target, Topology},
     enqueue::EnqueueError,
-    incarnation::Clock,
+    incarnation::{Clock, Incarnation},
     keys::FleetName,
-    preflight::Topology,
     shards::{Remembered, ShardOptions, Shards, ShardsOptions, Standing},
 };
 
@@ -36,15 +35,15 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn options(servers: &[&Server]) -> ShardsOptions {
     let shards = servers.iter().zip('a'..).map(|(server, letter)| ShardOptions {
         name: name(&letter.to_string()),
-        target: Target { url: server.url(), ca: None },
+        target: Target { url: server.url(), topology: Topology::Standalone, ca: None },
         uuid: None,
+        is_draining: false,
     });
     ShardsOptions {
         fleet: fleet(),
         relay_uid: None,
         shards: shards.collect(),
         durability: Durability::Synced,
-        topology: Topology::Standalone,
         remembered: BTreeMap::new(),
         clock: clock(),
     }
@@ -63,7 +62,7 @@ pub(crate) fn standing(shards: &Shards, of: &str) -> Standing {
 
 /// Looks until a shard stands so: a connection that was refused is tried again only after a moment.
 pub(crate) async fn look_until(shards: &Shards, of: &str, stands: impl Fn(&Standing) -> bool) -> Standing {
-    for _ in 0..100 {
+    for _ in 0..600 {
         shards.look().await;
         let standing = standing(shards, of);
         if stands(&standing) {
@@ -107,6 +106,7 @@ pub(crate) async fn enqueue(partition: &Partition) -> Result<Enqueued, EnqueueEr
             envelope_id: None,
         },
         received: received(),
+        dkim: Default::default(),
         body: body.finish(),
         deliveries: vec![NewDelivery {
             lane: lane("far.example"),
@@ -116,6 +116,29 @@ pub(crate) async fn enqueue(partition: &Partition) -> Result<Enqueued, EnqueueEr
         }],
     };
     partition.enqueue(message, Duration::from_secs(5)).await
+}
+
+/// The same, where a store may just have changed: connections come back after a moment.
+pub(crate) async fn enqueue_soon(partition: &Partition) {
+    for _ in 0..600 {
+        if enqueue(partition).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no receipt within 30 s");
+}
+
+/// What policies ask for at most, in these tests.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(720 * 3_600);
+
+/// Registers a new life in the partition, as the heartbeat does.
+pub(crate) async fn register(partition: &Partition) -> Incarnation {
+    let (incarnation, lease) = (Incarnation::random(), partition.lease());
+    let sent = lease.clock().now();
+    partition.register(incarnation).await.expect("an answer");
+    lease.registered(incarnation, sent);
+    incarnation
 }
 
 pub(crate) fn received() -> Received {

@@ -80,7 +80,7 @@ fn octets_keep_their_dots_and_get_a_last_line_end() {
     let mut decoder = Decoder::octets(BareNewlines::Refuse);
     let mut content = Vec::new();
     for chunk in [&b".\r\n..\r"[..], b"\nx", b""] {
-        content.extend_from_slice(&decoder.decode_octets(&mut BytesMut::from(chunk), true));
+        content.extend_from_slice(&decoder.decode_octets(&mut BytesMut::from(chunk)));
     }
     content.extend_from_slice(decoder.finish_octets());
     assert_eq!(content, b".\r\n..\r\nx\r\n");
@@ -90,7 +90,7 @@ fn octets_keep_their_dots_and_get_a_last_line_end() {
 #[test]
 fn a_cr_at_the_end_of_all_octets_stands_alone() {
     let mut decoder = Decoder::octets(BareNewlines::Refuse);
-    decoder.decode_octets(&mut BytesMut::from(&b"a\r"[..]), true);
+    decoder.decode_octets(&mut BytesMut::from(&b"a\r"[..]));
     assert_eq!(decoder.finish_octets(), b"\r\n");
     assert!(decoder.has_bare_newline());
 }
@@ -162,7 +162,7 @@ proptest! {
         let mut decoder = Decoder::octets(BareNewlines::Normalize);
         let mut content = Vec::new();
         for pair in cuts.windows(2) {
-            content.extend_from_slice(&decoder.decode_octets(&mut BytesMut::from(&text[pair[0]..pair[1]]), true));
+            content.extend_from_slice(&decoder.decode_octets(&mut BytesMut::from(&text[pair[0]..pair[1]])));
         }
         content.extend_from_slice(decoder.finish_octets());
         prop_assert_eq!(content, normal_form(&text));

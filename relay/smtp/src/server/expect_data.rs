@@ -92,12 +92,12 @@ impl Body {
 fn take_octets(decoder: &mut Decoder, chunk: &mut Chunk, input: &mut BytesMut) -> (BytesMut, bool) {
     let mut len = chunk.within(input.len());
     let ends = len as u64 == chunk.remaining();
-    // A CR before its LF has come stays where it is.
+    // A CR before its LF has come stays where it is: that spares the copy that holding it would cost.
     if !ends && input[..len].ends_with(b"\r") {
         len -= 1;
     }
     chunk.take(len);
-    let content = decoder.decode_octets(&mut input.split_to(len), ends);
+    let content = decoder.decode_octets(&mut input.split_to(len));
     (content, ends)
 }
 

@@ -1,49 +1,58 @@
 //! Mail that is taken in and stays: what accepting alone takes, what a full queue weighs, and how it drains.
-//! **Owns:** the second stage, where nothing is delivered at first. **Never:** loses count of what is kept.
+//! **Owns:** the stage where nothing is delivered at first. **Never:** loses count of what is kept.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use postrider_tests::{eventually, source::Load, wait::until};
 
 use super::{
-    Plan, WARM_UP,
+    compare,
+    figures::{Figures, told},
+    mta::Mta,
     round::{self, Meter, Round},
-    stage::{Memory, Mta, Stage},
-    table::Report,
+    stage::Stage,
+    workload::{Far, Workload},
 };
 
 /// How long the relay may take to count what it holds: it looks once in a while.
 const COUNTED_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to deliver all of it.
-const DRAINED_WITHIN: Duration = Duration::from_secs(120);
-
-/// What a full queue weighs.
-pub(crate) struct Kept {
-    pub(crate) messages: u64,
-    pub(crate) before: Memory,
-    pub(crate) after: Memory,
-}
+const DRAINED_WITHIN: Duration = Duration::from_secs(180);
+/// The first round is the warm-up.
+const WARM_UP: usize = 300;
 
 /// Measures it.
-pub(crate) async fn run(plan: &Plan, report: &mut Report) -> Result<Kept> {
+pub(crate) async fn run(rounds: usize, part: usize, figures: &mut Figures) -> Result<()> {
+    let workload = Workload {
+        name: "4k_50_kept",
+        size: 4 << 10,
+        sessions: 50,
+        per_connection: 100,
+        far: Far::Smarthost,
+        messages: [10_000 / part, 3_000 / part],
+        is_main: true,
+        is_traced: false,
+    };
+    told(
+        "4k_50_kept: taken in and kept (the relay is paused, Postfix holds all), then delivered through claims",
+    );
     let stage = Stage::keeps().await?;
-    let before = stage.memory(Mta::Postrider)?;
+    let before = stage.subject(Mta::Postrider).memory()?;
     let mut total = [0; 2];
-    let mut rounds: [Vec<Round>; 2] = Default::default();
-    for number in 0..=plan.rounds {
+    let mut found: [Vec<Round>; 2] = Default::default();
+    for number in 0..=rounds {
         for mta in [Mta::Postrider, Mta::Postfix] {
-            let load = plan.kept.load(&stage, mta);
-            // The first is the warm-up.
+            let load = stage.subject(mta).load(&workload);
             let load = if number == 0 { Load { messages: WARM_UP, ..load } } else { load };
             total[mta as usize] += load.messages as u64;
             let round = accepted(&stage, mta, load).await?;
             if number > 0 {
-                rounds[mta as usize].push(round);
+                found[mta as usize].push(round);
             }
         }
     }
-    report.case(&plan.kept, &rounds);
+    compare::tell(&workload, &found, figures);
     for mta in [Mta::Postrider, Mta::Postfix] {
         let wanted = total[mta as usize];
         let counted = eventually("what is kept to be counted", COUNTED_WITHIN, async || {
@@ -54,57 +63,53 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> Result<Kept> {
         }
     }
     let messages = total[Mta::Postrider as usize];
-    let kept = Kept { messages, before, after: stage.memory(Mta::Postrider)? };
-    drain(&stage, messages, report).await?;
-    Ok(kept)
+    let grown = stage.subject(Mta::Postrider).memory()?.store.saturating_sub(before.store) * 1024;
+    figures.ours("redis_bytes_per_message_4k_50_kept", "bytes", vec![grown as f64 / messages as f64]);
+    drain(&stage, messages, figures).await
 }
 
 async fn accepted(stage: &Stage, mta: Mta, load: Load) -> Result<Round> {
-    let messages = load.messages;
-    let meter = Meter::start(stage, mta).await?;
-    let (accepted, started) = round::accept(load, mta).await?;
-    let (took, harness, redis) = meter.stop(stage, mta).await?;
+    let (messages, subject) = (load.messages, stage.subject(mta));
+    let meter = Meter::start(subject).await?;
+    let (accepted, started) = round::accept(subject, load).await?;
+    let (took, harness, redis) = meter.stop(subject).await?;
     Ok(Round {
         messages,
-        delivered_in: None,
+        arrivals: Vec::new(),
         accepted_in: accepted.at.values().max().copied().unwrap_or(started) - started,
         took,
         harness,
         latencies: Vec::new(),
         redis,
+        memory: subject.memory()?,
         duplicates: 0,
         retries: accepted.retries,
+        was_tls: false,
     })
 }
 
 /// The way through the queue: claimed, read back, delivered, settled.
-async fn drain(stage: &Stage, messages: u64, report: &mut Report) -> Result<()> {
-    let ledger = stage.ledger();
+async fn drain(stage: &Stage, messages: u64, figures: &mut Figures) -> Result<()> {
+    let (ledger, subject) = (stage.fleet.ledger(), stage.subject(Mta::Postrider));
     ensure!(ledger.is_empty(), "found {} messages delivered while the relay was paused", ledger.len());
-    let meter = Meter::start(stage, Mta::Postrider).await?;
-    stage.resume()?;
+    let meter = Meter::start(subject).await?;
+    stage.fleet.write("Active")?;
     until("the queue to drain", DRAINED_WITHIN, || ledger.len() as u64 >= messages).await?;
-    stage.quiet(Mta::Postrider).await?;
-    let (took, harness, redis) = meter.stop(stage, Mta::Postrider).await?;
+    subject.quiet().await?;
+    let (took, _, _) = meter.stop(subject).await?;
     let distinct = ledger.distinct() as u64;
     ensure!(
         distinct == messages,
         "{} of {messages} messages never came out of the queue",
         messages - distinct
     );
-    let times: Vec<Instant> = ledger.entries().iter().map(|entry| entry.time).collect();
-    let (first, last) = (times.iter().min(), times.iter().max());
-    let in_time = first.zip(last).map_or(Duration::ZERO, |(first, last)| *last - *first);
-    report.drained(&Round {
-        messages: messages as usize,
-        delivered_in: Some(in_time),
-        accepted_in: Duration::ZERO,
-        took,
-        harness,
-        latencies: Vec::new(),
-        redis,
-        duplicates: 0,
-        retries: 0,
+    let times = ledger.entries().into_iter().map(|entry| entry.time);
+    let (first, last) = times.fold((None, None), |(first, last), time| {
+        (first.map_or(Some(time), |first| Some(time.min(first))), last.max(Some(time)))
     });
+    let within = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
+    figures.ours("drain_4k_50_kept", "msg/s", vec![messages as f64 / within.as_secs_f64().max(1e-6)]);
+    let cpu = (took.mta + took.store).total().as_secs_f64() * 1e6 / messages as f64;
+    figures.ours("cpu_per_message_drain_4k_50_kept", "us", vec![cpu]);
     Ok(())
 }

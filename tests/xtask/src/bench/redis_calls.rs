@@ -1,4 +1,4 @@
-//! What Redis was asked, by its own count.
+//! What Redis was asked, and what it wrote, by its own count.
 //! **Owns:** reading `INFO`. **Never:** what the keys mean.
 
 use std::collections::BTreeMap;
@@ -8,31 +8,33 @@ use postrider_tests::redis::Redis;
 
 use super::usage;
 
+/// Commands that this bench asks itself.
+const OURS: &[&str] = &["info", "config|get", "client|setinfo", "hello", "ping", "hkeys", "hlen"];
+
 /// Counts so far, or between two moments.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RedisCalls {
     /// By command, calls and µs; those within scripts count too.
     pub(crate) commands: BTreeMap<String, (u64, u64)>,
-    /// Reads that brought something: at most one a round trip, fewer where several were read at once.
-    pub(crate) reads: u64,
     /// Writes to its file, each with a sync: its writes in all without those to clients.
     pub(crate) syncs: u64,
-    /// Bytes that came.
-    pub(crate) bytes_in: u64,
+    /// Bytes written to its file.
+    pub(crate) aof_bytes: u64,
 }
 
 impl RedisCalls {
     /// Since the server began.
     pub(crate) async fn so_far(redis: &Redis) -> Result<Self> {
         let text = redis.command(&["INFO", "commandstats"]).await?;
-        let commands = text.lines().filter_map(command).collect();
+        let commands = text.lines().filter_map(command).filter(|(name, _)| !OURS.contains(&name.as_str()));
+        let commands = commands.collect();
         let replies = redis.figure("total_writes_processed").await?;
-        let writes = usage::writes(redis.running()?.pid())?;
+        let reply_bytes = redis.figure("total_net_output_bytes").await?;
+        let (writes, bytes) = usage::written(redis.running()?.pid())?;
         Ok(Self {
             commands,
-            reads: redis.figure("total_reads_processed").await?,
             syncs: writes.saturating_sub(replies),
-            bytes_in: redis.figure("total_net_input_bytes").await?,
+            aof_bytes: bytes.saturating_sub(reply_bytes),
         })
     }
 
@@ -44,10 +46,19 @@ impl RedisCalls {
         });
         Self {
             commands: commands.filter(|(_, (calls, _))| *calls > 0).collect(),
-            reads: self.reads - before.reads,
             syncs: self.syncs.saturating_sub(before.syncs),
-            bytes_in: self.bytes_in - before.bytes_in,
+            aof_bytes: self.aof_bytes.saturating_sub(before.aof_bytes),
         }
+    }
+
+    /// Commands, those within scripts and the scripts themselves.
+    pub(crate) fn all(&self) -> u64 {
+        self.commands.values().map(|(calls, _)| calls).sum()
+    }
+
+    /// Scripts, and the time that they took in µs.
+    pub(crate) fn scripts(&self) -> (u64, u64) {
+        self.commands.get("evalsha").copied().unwrap_or_default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! How often the relay and Redis call the system for a message, by `strace`, in a run of its own: it slows both down.
+//! How often each of the two calls the system for a message, by `strace`, in a run of its own: it slows both down.
 //! **Owns:** attaching, and reading the summary. **Never:** a figure of time.
 
 use std::{path::PathBuf, time::Duration};
@@ -12,49 +12,101 @@ use postrider_tests::{
 use tokio::process::Command;
 
 use super::{
-    Case, round,
-    stage::{Mta, Stage},
-    table::Report,
+    figures::{Figures, plain},
+    mta::{Mta, Subject},
+    round,
+    stage::Stage,
+    workload::Workload,
 };
 
 /// How long attaching may take.
 const ATTACHED_WITHIN: Duration = Duration::from_secs(10);
+/// Calls that are rarer than one in so many messages aren't told.
+const RARE: u64 = 20;
 
 struct Tracer {
     process: Process,
     summary: PathBuf,
 }
 
-/// Runs a load of the case under `strace`, where there is one that may.
-pub(crate) async fn run(stage: &Stage, case: &Case, messages: usize, report: &mut Report) -> Result<()> {
+/// Runs a load under `strace`, where there is one that may.
+pub(crate) async fn run(
+    stage: &Stage,
+    workload: &Workload,
+    messages: [usize; 2],
+    figures: &mut Figures,
+) -> Result<()> {
     if !is_installed("strace") {
-        report.note("found no strace, so no calls to the system are counted");
+        figures.note("found no strace, so no calls to the system are counted");
         return Ok(());
     }
-    let relay = Tracer::attach(stage, "relay", stage.relay()?.process().pid()).await;
-    let redis = Tracer::attach(stage, "redis", stage.redis()?.running()?.pid()).await;
-    let (mut relay, mut redis) = match (relay, redis) {
-        (Ok(relay), Ok(redis)) => (relay, redis),
-        (Err(why), _) | (_, Err(why)) => {
-            report
-                .note(&format!("strace may not attach here, so no calls to the system are counted: {why:#}"));
-            return Ok(());
+    let mut found: [Vec<Vec<(String, u64)>>; 2] = Default::default();
+    for mta in [Mta::Postrider, Mta::Postfix] {
+        let subject = stage.subject(mta);
+        let messages = messages[mta as usize];
+        let mut tracers = match attach(subject).await {
+            Ok(tracers) => tracers,
+            Err(why) => {
+                figures
+                    .note(&format!("strace may not attach, so no calls to the system are counted: {why:#}"));
+                return Ok(());
+            }
+        };
+        round::run(subject, Load { messages, ..subject.load(workload) }).await?;
+        for (tracer, whose) in tracers.iter_mut().zip(["its own", "Redis's"]) {
+            let counts = tracer.counts().await?;
+            eprintln!("    {mta:?}, {whose} calls a message: {}", words(&counts, messages));
+            found[mta as usize].push(counts);
         }
+    }
+    let each = |mta: Mta, of: &[(String, u64)]| {
+        of.iter().map(|(_, calls)| calls).sum::<u64>() as f64 / messages[mta as usize] as f64
     };
-    round::run(stage, Mta::Postrider, Load { messages, ..case.load(stage, Mta::Postrider) }).await?;
-    report.system_calls("relay", messages, &relay.counts().await?);
-    report.system_calls("Redis", messages, &redis.counts().await?);
+    let sum = |mta: Mta| found[mta as usize].iter().map(|counts| each(mta, counts)).sum::<f64>();
+    let name = workload.name;
+    let (ours, theirs) = (sum(Mta::Postrider), sum(Mta::Postfix));
+    figures.both(&format!("syscalls_per_message_{name}"), "calls", vec![ours], vec![theirs]);
+    if let [relay, redis] = &found[0][..] {
+        figures.ours(
+            &format!("syscalls_per_message_relay_{name}"),
+            "calls",
+            vec![each(Mta::Postrider, relay)],
+        );
+        figures.ours(
+            &format!("syscalls_per_message_redis_{name}"),
+            "calls",
+            vec![each(Mta::Postrider, redis)],
+        );
+    }
     Ok(())
 }
 
+/// One for the mail server's processes, one for its store's.
+async fn attach(subject: Subject<'_>) -> Result<Vec<Tracer>> {
+    let folder = subject.fleet.world.folder();
+    let mut tracers =
+        vec![Tracer::attach(folder.join(format!("{:?}", subject.mta())), &subject.pids()).await?];
+    if subject.postfix.is_none() {
+        let redis = subject.fleet.redis()?.running()?.pid();
+        tracers.push(Tracer::attach(folder.join("Redis"), &[redis]).await?);
+    }
+    Ok(tracers)
+}
+
 impl Tracer {
-    async fn attach(stage: &Stage, name: &str, pid: i32) -> Result<Self> {
-        let summary = stage.folder().join(format!("{name}.strace"));
+    async fn attach(base: PathBuf, pids: &[i32]) -> Result<Self> {
+        let summary = base.with_extension("strace");
         let mut command = Command::new("strace");
-        command.args(["-f", "-c", "-p", &pid.to_string(), "-o"]).arg(&summary);
-        let process = Process::start(command, &stage.folder().join(format!("{name}.strace.log")))?;
+        command.args(["-f", "-c", "-o"]).arg(&summary);
+        for pid in pids {
+            command.args(["-p", &pid.to_string()]);
+        }
+        let log = base.with_extension("strace.log");
+        // What an earlier one said is over.
+        drop(std::fs::remove_file(&log));
+        let process = Process::start(command, &log)?;
         let attached = eventually("strace to attach", ATTACHED_WITHIN, async || {
-            process.output().contains("attached").then_some(())
+            (process.output().matches("attached").count() >= pids.len()).then_some(())
         });
         attached.await.map_err(|why| why.context(process.output()))?;
         Ok(Self { process, summary })
@@ -68,6 +120,12 @@ impl Tracer {
         counts.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
         Ok(counts)
     }
+}
+
+fn words(counts: &[(String, u64)], messages: usize) -> String {
+    let often = counts.iter().filter(|(_, calls)| calls * RARE >= messages as u64);
+    let each = |(name, calls): &(String, u64)| format!("{name} {}", plain(*calls as f64 / messages as f64));
+    often.map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// `% time, seconds, µs a call, calls, errors if any, name`.

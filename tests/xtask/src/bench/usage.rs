@@ -40,6 +40,18 @@ impl Cpu {
         Self::fields(pid, 16, 17)
     }
 
+    /// Of the whole machine: what was used, and what there was.
+    pub(crate) fn of_machine() -> Result<(Duration, Duration)> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().context("stat has a first line")?;
+        // proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+        let ticks: Vec<u64> =
+            line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+        let all: u64 = ticks.iter().sum();
+        let idle: u64 = ticks.iter().skip(3).take(2).sum();
+        Ok((Duration::from_millis((all - idle) * 10), Duration::from_millis(all * 10)))
+    }
+
     /// Of this process.
     pub(crate) fn of_self() -> Result<Self> {
         Self::of(i32::try_from(std::process::id())?)
@@ -50,16 +62,22 @@ impl Cpu {
     }
 
     fn fields(pid: i32, user: usize, system: usize) -> Result<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // proc(5): the name in parentheses may hold spaces; what stands behind it begins with field 3.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').context("stat has a name")?.1.split_whitespace().collect();
-        let ticks = |number: usize| -> Result<Duration> {
-            let field = fields.get(number - 3).context("stat has the field")?;
-            Ok(Duration::from_millis(field.parse::<u64>()? * 10))
-        };
-        Ok(Self { user: ticks(user)?, system: ticks(system)? })
+        let [user, system] = ticks(pid, [user, system])?;
+        Ok(Self { user, system })
     }
+}
+
+/// Times in a process's stat, by their fields' numbers.
+fn ticks<const N: usize>(pid: i32, numbers: [usize; N]) -> Result<[Duration; N]> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // proc(5): the name in parentheses may hold spaces; what stands behind it begins with field 3.
+    let fields: Vec<&str> = stat.rsplit_once(')').context("stat has a name")?.1.split_whitespace().collect();
+    let mut times = [Duration::ZERO; N];
+    for (time, number) in times.iter_mut().zip(numbers) {
+        let field = fields.get(number - 3).context("stat has the field")?;
+        *time = Duration::from_millis(field.parse::<u64>()? * 10);
+    }
+    Ok(times)
 }
 
 impl Add for Cpu {
@@ -83,17 +101,18 @@ pub(crate) fn memory_kib(pid: i32) -> Result<u64> {
     line.trim().trim_end_matches(" kB").parse().context("Pss is a number")
 }
 
-/// The most that was resident since the process began, in KiB.
-pub(crate) fn peak_kib(pid: i32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("status has VmHWM")?;
-    line.trim().trim_end_matches(" kB").parse().context("VmHWM is a number")
+/// When a process began, since the machine did.
+pub(crate) fn began_at(pid: i32) -> Result<Duration> {
+    ticks(pid, [22]).map(|[began]| began)
 }
 
-/// How often a process's main thread called `write` and its like. (Of the whole process it would hold those of ended children too:
-/// of Redis, when it has rewritten its file.)
-pub(crate) fn writes(pid: i32) -> Result<u64> {
+/// How often a process's main thread called `write` and its like, and for how many bytes. (Of the whole process it would hold those
+/// of ended children too: of Redis, when it has rewritten its file.)
+pub(crate) fn written(pid: i32) -> Result<(u64, u64)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/io"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("syscw:")).context("io has syscw")?;
-    line.trim().parse().context("syscw is a number")
+    let field = |name: &str| -> Result<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).context("io has the field")?;
+        line.trim().parse().context("the field is a number")
+    };
+    Ok((field("syscw:")?, field("wchar:")?))
 }

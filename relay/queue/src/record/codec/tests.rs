@@ -26,6 +26,7 @@ fn message() -> Message {
             has_8bit_body: true,
             has_8bit_header: false,
         },
+        dkim: Dkim::None,
     }
 }
 
@@ -66,9 +67,22 @@ fn what_is_written_is_read() {
     assert_eq!(decode::<Message>("m", &bytes), Ok(message()));
 }
 
+/// A version that knows no signatures refuses the digit, so that it sends nothing unsigned.
+#[test]
+fn a_message_with_a_signature_is_of_another_format() {
+    assert!(encode_message(&message()).starts_with(b"1{"));
+    let domain = postrider_mail::Domain::parse("app.example").expect("a domain");
+    for dkim in [Dkim::Owed(domain), Dkim::Signed("DKIM-Signature: v=1\r\n".into())] {
+        let message = Message { dkim, ..message() };
+        let bytes = encode_message(&message);
+        assert!(bytes.starts_with(b"2{"));
+        assert_eq!(decode::<Message>("m", &bytes), Ok(message));
+    }
+}
+
 #[test]
 fn a_record_of_a_later_format_is_refused_by_name() {
-    assert_eq!(decode::<Message>("m", b"2{}"), Err(Unreadable::Format("2".into())));
+    assert_eq!(decode::<Message>("m", b"3{}"), Err(Unreadable::Format("3".into())));
     assert_eq!(decode::<Message>("m", b""), Err(Unreadable::Field("m")));
     assert_eq!(decode::<Message>("m", b"1{}"), Err(Unreadable::Field("m")));
 }

@@ -9,7 +9,7 @@ use std::{
 use postrider_mail::Due;
 use postrider_queue::{
     Claimed, ConfigTag, Durability, Kind, Partition, PartitionOptions,
-    connection::Target,
+    connection::{Target, Topology},
     incarnation::{Incarnation, LeaseHandle},
     keys::FleetName,
     model::{Model, Span},
@@ -76,7 +76,7 @@ impl Run {
             let options = PartitionOptions {
                 fleet: fleet.clone(),
                 name: world::name("a"),
-                target: Target { url: proxy.url(), ca: None },
+                target: Target { url: proxy.url(), topology: Topology::Standalone, ca: None },
                 durability: Durability::Synced,
                 lease: LeaseHandle::new(world::clock()),
                 on_connect: None,

@@ -70,6 +70,13 @@ impl Scan {
         claims.map(|member| member.parse().expect("a delivery ID")).collect()
     }
 
+    /// The deliveries of a message that an incarnation has, by number.
+    pub(super) fn claimed_of(&self, message: &QueueId) -> BTreeSet<u32> {
+        let claimed =
+            self.deliveries.iter().filter(|(_, found)| matches!(found.place, Place::Claimed { .. }));
+        claimed.filter(|(id, _)| id.message == *message).map(|(id, _)| id.number).collect()
+    }
+
     pub(super) fn pod(&self, incarnation: &str) -> Option<String> {
         self.hashes.get("pods")?.get(incarnation).cloned()
     }

@@ -115,7 +115,13 @@ async fn a_long_lane_does_not_hold_up_a_short_one() {
         enqueue_in(&pod, world::lane("big.example"), HOUR).await;
     }
     enqueue_in(&pod, world::lane("small.example"), HOUR).await;
-    let request = ClaimRequest { max: 10, per_lane: 4, may_take_alone: true, config: config() };
+    let request = ClaimRequest {
+        max: 10,
+        per_lane: 4,
+        may_take_alone: true,
+        longest_wait: crate::world::LONGEST_WAIT,
+        config: config(),
+    };
     let claimed = pod.partition.claim(&request).await.expect("an answer").claimed;
     let mut by_lane: BTreeMap<String, usize> = BTreeMap::new();
     claimed.iter().for_each(|one| *by_lane.entry(one.delivery.lane.domain.to_string()).or_default() += 1);
@@ -235,4 +241,45 @@ async fn a_due_from_a_clock_that_jumped_comes_down() {
     let latest = batch.now.after(HOUR * 720);
     let is_near = |place: &Place| matches!(place, Place::Waiting { due } if *due <= latest);
     assert_eq!(page.deliveries.iter().filter(|seen| is_near(&seen.place)).count(), 200);
+}
+
+#[tokio::test]
+async fn a_suspension_of_a_lane_without_mail_ends_all_the_same() {
+    let (_server, pod) = start().await;
+    for number in 0..10 {
+        let lane = world::lane(&format!("far{number}.example"));
+        pod.partition.suspend(&lane, Duration::from_millis(1), &config()).await.expect("an answer");
+    }
+    let by_hand = world::lane("hand.example");
+    pod.partition.suspend_by_hand(&by_hand).await.expect("an answer");
+    let mut left = 11;
+    for _ in 0..1_000 {
+        assert!(pod.claim().await.is_empty());
+        left = pod.partition.figures().await.expect("an answer").suspended;
+        if left == 1 {
+            break;
+        }
+    }
+    assert_eq!(left, 1, "the one by hand stays");
+}
+
+#[tokio::test]
+async fn a_lane_that_a_person_suspended_stays_so_however_short_the_longest_wait_is() {
+    let (_server, pod) = start().await;
+    let lane = world::lane("far.example");
+    enqueue_in(&pod, lane.clone(), HOUR).await;
+    pod.partition.suspend_by_hand(&lane).await.expect("an answer");
+    let request = ClaimRequest {
+        max: 10,
+        per_lane: 4,
+        may_take_alone: true,
+        longest_wait: Duration::from_millis(20),
+        config: config(),
+    };
+    for _ in 0..10 {
+        assert!(pod.partition.claim(&request).await.expect("an answer").claimed.is_empty());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pod.partition.resume_by_hand(&lane).await.expect("an answer");
+    assert_eq!(pod.partition.claim(&request).await.expect("an answer").claimed.len(), 1);
 }

@@ -54,13 +54,19 @@ async fn the_same_message_twice_is_one() {
     assert!(pod.is_gone(&id).await);
 }
 
-#[tokio::test]
-async fn a_lost_answer_is_asked_for_again() {
+/// A pod that reaches the queue through a proxy, and has its connections and scripts.
+async fn by_proxy() -> (Server, Proxy, Pod) {
     let server = Server::start().await;
     found(&server).await;
     let proxy = Proxy::start(server.port()).await;
     let pod = Pod::at(&proxy.url()).await;
     pod.enqueue(&["warm"]).await;
+    (server, proxy, pod)
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again() {
+    let (server, proxy, pod) = by_proxy().await;
     for _ in 0..20 {
         proxy.lose_next();
         let enqueued = pod.enqueue(&["b"]).await;
@@ -73,12 +79,21 @@ async fn a_lost_answer_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn an_enqueue_that_was_asked_again_never_comes_late() {
+    let (_server, proxy, pod) = by_proxy().await;
+    for _ in 0..20 {
+        proxy.hold_next();
+        let mut enqueued = pod.enqueue(&["b"]).await;
+        let id = enqueued.receipt.id().clone();
+        assert_eq!(pod.settle(settlement(enqueued.claimed.remove(0), &[Delivered])).await, Settled::Applied);
+        proxy.send_late().await;
+        assert!(pod.is_gone(&id).await);
+    }
+}
+
+#[tokio::test]
 async fn an_enqueue_without_an_answer_is_aborted_and_stays_so() {
-    let server = Server::start().await;
-    found(&server).await;
-    let proxy = Proxy::start(server.port()).await;
-    let pod = Pod::at(&proxy.url()).await;
-    pod.enqueue(&["warm"]).await;
+    let (_server, proxy, pod) = by_proxy().await;
     let id = pod.partition.new_id();
     let body = postrider_queue::Body::from_chunks(vec!["Subject: x\r\n\r\nhello\r\n".into()]);
     let message =

@@ -10,7 +10,7 @@ use postrider_queue::{
     ClaimRequest, Claimed, ConfigTag, Durability, EnqueueError, Enqueued, Kind, NewDelivery, NewMessage,
     NewNotice, Partition, PartitionOptions, Rest, Settled, Settlement, Start,
     claim::ClaimError,
-    connection::Target,
+    connection::{Target, Topology},
     incarnation::{Incarnation, LeaseHandle},
 };
 
@@ -33,11 +33,17 @@ pub(crate) async fn found(server: &Server) {
 
 impl Pod {
     pub(crate) fn unregistered(url: &str) -> Self {
-        Self::with(Target { url: url.to_owned(), ca: None }, Durability::Synced)
+        Self::with(
+            Target { url: url.to_owned(), topology: Topology::Standalone, ca: None },
+            Durability::Synced,
+        )
     }
 
     pub(crate) fn replicated(server: &Server, replicas: u32) -> Self {
-        Self::with(Target { url: server.url(), ca: None }, Durability::Replicated(replicas))
+        Self::with(
+            Target { url: server.url(), topology: Topology::Standalone, ca: None },
+            Durability::Replicated(replicas),
+        )
     }
 
     pub(crate) fn with(target: Target, durability: Durability) -> Self {
@@ -100,6 +106,7 @@ impl Pod {
         NewMessage {
             envelope: envelope("app@near.example", to),
             received: world::received(),
+            dkim: Default::default(),
             body: self.partition.ready_body(&self.partition.new_id(), &body),
             deliveries: vec![delivery],
         }
@@ -111,7 +118,13 @@ impl Pod {
 
     pub(crate) async fn try_claim(&self, max: u32) -> Result<postrider_queue::ClaimedBatch, ClaimError> {
         self.partition
-            .claim(&ClaimRequest { max, per_lane: max, may_take_alone: true, config: config() })
+            .claim(&ClaimRequest {
+                max,
+                per_lane: max,
+                may_take_alone: true,
+                longest_wait: crate::world::LONGEST_WAIT,
+                config: config(),
+            })
             .await
     }
 

@@ -1,6 +1,8 @@
 //! Lives and deaths of incarnations.
 
-use postrider_mail::OutcomeKind::Deferred;
+use std::time::Duration;
+
+use postrider_mail::OutcomeKind::{Deferred, Delivered};
 use postrider_queue::{
     ClaimRequest, Settled, Start,
     hold::POISON,
@@ -104,6 +106,23 @@ async fn who_kills_its_pods_is_tried_alone_and_then_held() {
 }
 
 #[tokio::test]
+async fn who_kills_its_pods_and_was_delivered_meanwhile_ends() {
+    let (server, pod, other) = start().await;
+    let id = pod.enqueue(&["b"]).await.receipt.id().clone();
+    other.partition.reap(pod.life(), 0).await.expect("an answer");
+    for is_last in [false, false, true] {
+        let victim = Pod::on(&server).await;
+        let claimed = victim.claim_one().await;
+        if is_last {
+            let fact = settlement(claimed, &[Delivered]).fact().expect("it was delivered");
+            victim.partition.tell(&[fact]).await.expect("an answer");
+        }
+        other.partition.reap(victim.life(), 0).await.expect("an answer");
+    }
+    assert!(other.is_gone(&id).await);
+}
+
+#[tokio::test]
 async fn a_finished_attempt_clears_the_count() {
     let (server, pod, other) = start().await;
     pod.enqueue(&["b"]).await;
@@ -133,6 +152,16 @@ async fn only_one_is_tried_alone_at_a_time() {
     let claimed = other.claim().await;
     assert_eq!(claimed.iter().filter(|one| one.is_alone).count(), 1);
     assert_eq!(claimed.len(), 2, "the healthy one isn't held up");
-    let request = ClaimRequest { max: 10, per_lane: 10, may_take_alone: false, config: config() };
-    assert!(other.partition.claim(&request).await.expect("an answer").claimed.is_empty());
+    let request = ClaimRequest {
+        max: 10,
+        per_lane: 10,
+        may_take_alone: false,
+        longest_wait: crate::world::LONGEST_WAIT,
+        config: config(),
+    };
+    let refused = other.partition.claim(&request).await.expect("an answer");
+    assert!(refused.claimed.is_empty());
+    // Two relays may have had a thousand in hand when they died: each of them has to have its turn within moments.
+    let wait = refused.now.until(refused.next.expect("two wait"));
+    assert!(wait <= Duration::from_millis(100), "{wait:?}");
 }

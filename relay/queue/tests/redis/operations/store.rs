@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use postrider_mail::OutcomeKind::{Bounced, Deferred, Delivered};
 use postrider_queue::{
-    Durability, EnqueueError, NewMessage, Settled, Settlement, Start, body::BodyError, connection::Target,
+    Durability, EnqueueError, NewMessage, Settled, Settlement, Start,
+    body::BodyError,
+    connection::{Target, Topology},
     error::Unavailable,
 };
 
@@ -80,6 +82,18 @@ async fn what_was_accepted_survives_the_death_of_the_store() {
     };
     assert_eq!(claims.len(), 1);
     assert!(pod.partition.load_body(&id).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_count_of_chunks_that_is_no_body_s_takes_no_memory() {
+    let server = Server::start().await;
+    found(&server).await;
+    let pod = Pod::on(&server).await;
+    let id = pod.enqueue(&["b"]).await.receipt.id().clone();
+    let key = pod.partition.keys().message(&id);
+    let _: i64 = server.command(&["HSET", &key, "k", &u32::MAX.to_string()]).await;
+    let why = pod.partition.load_body(&id).await.expect_err("there is but one chunk");
+    assert!(matches!(why, BodyError::Missing { chunk: 1, .. }), "{why}");
 }
 
 #[tokio::test]
@@ -205,14 +219,21 @@ async fn a_store_behind_tls_is_known_by_its_ca() {
     let server = Server::start_with(&settings).await;
     found(&server).await;
     let at = |host: &str, ca| {
-        Pod::with(Target { url: format!("rediss://{host}:{port}/"), ca }, Durability::Synced)
+        Pod::with(
+            Target { url: format!("rediss://{host}:{port}/"), topology: Topology::Standalone, ca },
+            Durability::Synced,
+        )
     };
     assert!(at("127.0.0.1", Some(ca.clone())).partition.pods().await.is_ok());
     assert!(at("localhost", Some(ca.clone())).partition.pods().await.is_ok());
     let why = at("127.0.0.1", None).partition.pods().await.expect_err("nobody vouches for it");
     assert!(matches!(why, Unavailable::NotConnected { .. }), "{why:?}");
     let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    let why = at("127.0.0.1", Some(other.cert.pem().into_bytes())).partition.pods().await;
-    assert!(why.is_err(), "another one vouches");
+    let pod = at("127.0.0.1", Some(other.cert.pem().into_bytes()));
+    assert!(pod.partition.pods().await.is_err(), "another one vouches");
+    let target =
+        Target { url: format!("rediss://127.0.0.1:{port}/"), topology: Topology::Standalone, ca: Some(ca) };
+    pod.partition.connections().retarget(&target).expect("it can be read");
+    assert!(pod.partition.pods().await.is_ok(), "the new one is tried at once");
     let _ = std::fs::remove_dir_all(&folder);
 }

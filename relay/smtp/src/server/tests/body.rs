@@ -60,6 +60,19 @@ fn chunks_make_a_message() {
     assert_eq!(session.content, b"abc\r\n", "the last line is ended");
 }
 
+/// It went missing where the octets came in two pieces, and the message was taken without it.
+#[test]
+fn a_cr_before_a_cr_is_seen_wherever_octets_are_cut() {
+    for cut in 1..8 {
+        let mut session = Session::greeted(settings());
+        session.send(ENVELOPE);
+        let (first, second) = "ab\r\r\ncde".split_at(cut);
+        session.send(format!("BDAT 8 LAST\r\n{first}"));
+        assert_eq!(session.codes(second), [550], "{first:?}");
+        assert!(session.log.iter().all(|line| !line.starts_with("message")), "{:?}", session.log);
+    }
+}
+
 #[test]
 fn octets_of_a_refused_chunk_are_no_commands() {
     let mut session = Session::greeted(small());

@@ -1,0 +1,184 @@
+//! What clients, far sides and relays wrote down in a run, in one form.
+//! **Owns:** reading ledgers and logs. **Never:** judges them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Result;
+use postrider_tests::{
+    World,
+    ledger::{Accepted, Entry},
+    source::Load,
+};
+use serde_json::Value;
+
+use super::{plan::DOMAINS, stage::domain};
+
+/// Time in the run.
+pub(crate) type At = Duration;
+
+/// One recipient's copy at a far side.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) id: String,
+    pub(crate) queue_id: String,
+    pub(crate) domain: String,
+    pub(crate) at: At,
+    /// Kept, and the connection closed in place of a reply.
+    pub(crate) is_unanswered: bool,
+}
+
+/// One copy of a bounce.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounce {
+    pub(crate) id: String,
+    /// Its Message-ID, which names the delivery.
+    pub(crate) name: String,
+    /// Domains of the recipients that it speaks of.
+    pub(crate) domains: Vec<String>,
+    pub(crate) at: At,
+    /// Kept, and the connection closed in place of a reply.
+    pub(crate) is_unanswered: bool,
+}
+
+/// A line of a relay's log: an attempt whose settlement the queue has confirmed.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    /// Whose log it stands in.
+    pub(crate) relay: usize,
+    pub(crate) queue_id: String,
+    pub(crate) domain: String,
+    pub(crate) is_delivered: bool,
+    pub(crate) at: At,
+}
+
+/// All books of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    /// By ID: the domains it went to, and when its 250 came.
+    pub(crate) accepted: HashMap<String, (Vec<String>, At)>,
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) bounces: Vec<Bounce>,
+    pub(crate) settled: Vec<Settled>,
+    /// By incarnation: which relay it was, and when it began.
+    pub(crate) lives: HashMap<String, (usize, At)>,
+    /// By incarnation: when it was reaped.
+    pub(crate) reaped: HashMap<String, At>,
+    /// IDs that a client sent again, as it got no answer to its dot.
+    pub(crate) ambiguous: HashSet<String>,
+    /// IDs that a client sent again, as it was told to.
+    pub(crate) deferred: HashSet<String>,
+}
+
+/// The beginning of a run by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    pub(crate) instant: Instant,
+    pub(crate) wall: SystemTime,
+}
+
+impl Books {
+    /// Reads all of them.
+    pub(crate) fn read(world: &World, accepted: &Accepted, load: &Load, began: Began) -> Result<Self> {
+        let ambiguous = accepted.ambiguous.iter().cloned().collect();
+        let deferred = accepted.deferred.iter().cloned().collect();
+        let mut books = Self { ambiguous, deferred, ..Self::default() };
+        for (id, at) in &accepted.at {
+            let number = id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            let domains = load.recipients_of(number).iter().map(|recipient| of(recipient)).collect();
+            books.accepted.insert(id.clone(), (domains, at.saturating_duration_since(began.instant)));
+        }
+        for entry in world.ledger.entries() {
+            books.enter(&entry, began);
+        }
+        for (number, relay) in world.relays.iter().enumerate() {
+            for line in relay.log().lines() {
+                // What a process wrote when it was killed may be half a line.
+                if let Ok(line) = serde_json::from_str(line) {
+                    books.told(number, &line, began);
+                }
+            }
+        }
+        Ok(books)
+    }
+
+    fn enter(&mut self, entry: &Entry, began: Began) {
+        let at = entry.time.saturating_duration_since(began.instant);
+        let text = entry.text();
+        let bounce_of = |recipient: &String| {
+            let local = recipient.strip_suffix(&format!("@{}", domain(DOMAINS)))?;
+            local.strip_prefix("app+").map(str::to_owned)
+        };
+        for recipient in &entry.recipients {
+            if let Some(id) = bounce_of(recipient) {
+                let name = field(&text, "Message-ID: ").to_owned();
+                let failed = text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "));
+                let domains = failed.map(of).collect();
+                self.bounces.push(Bounce { id, name, domains, at, is_unanswered: entry.is_unanswered });
+            } else {
+                self.arrivals.push(Arrival {
+                    id: entry.id.clone(),
+                    queue_id: received_as(&text).to_owned(),
+                    domain: of(recipient),
+                    at,
+                    is_unanswered: entry.is_unanswered,
+                });
+            }
+        }
+    }
+
+    fn told(&mut self, relay: usize, line: &Value, began: Began) {
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        let Ok(time) = text("timestamp").parse::<jiff::Timestamp>() else { return };
+        // Before the beginning only by a clock that jumped.
+        let at = SystemTime::from(time).duration_since(began.wall).unwrap_or_default();
+        match text("message") {
+            "attempt" if text("kind") == "Message" && line["claim_lost"].is_null() => {
+                self.settled.push(Settled {
+                    relay,
+                    queue_id: text("queue_id").to_owned(),
+                    domain: text("lane").split('/').nth(1).unwrap_or_default().to_owned(),
+                    is_delivered: text("outcome") == "Delivered",
+                    at,
+                });
+            }
+            "registered" => {
+                self.lives.insert(text("incarnation").to_owned(), (relay, at));
+            }
+            message if message.starts_with("reaped a relay") => {
+                self.reaped.insert(text("incarnation").to_owned(), at);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of(recipient: &str) -> String {
+    recipient.rsplit('@').next().unwrap_or_default().trim_end_matches('>').to_owned()
+}
+
+/// The value of the first field of a name.
+fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
+}
+
+/// The queue ID in the newest Received field: `id ID` stands in one of its lines.
+fn received_as(text: &str) -> &str {
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    let words = head.split_whitespace().skip_while(|word| *word != "Received:");
+    words.skip_while(|word| *word != "id").nth(1).map_or("", |word| word.trim_end_matches(';'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::received_as;
+
+    #[test]
+    fn the_queue_id_is_that_of_the_newest_received_field() {
+        let text = "Received: from a (a [127.0.0.1])\r\n\tby relay.example with ESMTP id a-01;\r\n\tTue\r\n\
+                    Received: by old.example id b-02;\r\n\r\nid c-03\r\n";
+        assert_eq!(received_as(text), "a-01");
+    }
+}

@@ -1,0 +1,313 @@
+//! What the books of a run say: lost, doubled, and whether a double is explained.
+//! **Owns:** the verdict. **Never:** I/O.
+//!
+//! A second copy is explained when the first one's end could not be recorded: a dot was sent, and no settlement of it was confirmed
+//! before the second dot (RFC 1047). Anything else is a failure: a copy behind a confirmed settlement, two confirmed settlements, a
+//! copy when nothing had gone wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::books::{Arrival, At, Books, Bounce, Settled};
+
+/// Between a settlement and its log line, and between a dot that left and the far side's note of it.
+const SLACK: Duration = Duration::from_millis(250);
+/// How long after a fault its doubles may come: a reap, a lease, a retry.
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(20);
+
+/// A fault that has happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Struck {
+    pub(crate) from: At,
+    pub(crate) to: At,
+    /// Whether it can keep a settlement from being confirmed.
+    pub(crate) is_disruptive: bool,
+    /// Whether a process was stopped and went on.
+    pub(crate) is_pause: bool,
+    /// Which relay it befell.
+    pub(crate) relay: Option<usize>,
+    /// Whether a relay was killed.
+    pub(crate) is_kill: bool,
+    pub(crate) is_partition: bool,
+    /// Whether a server was away.
+    pub(crate) is_outage: bool,
+    pub(crate) is_of_store: bool,
+    /// Whether a replica may be promoted by it.
+    pub(crate) may_promote: bool,
+    /// Whether relays tell the time right meanwhile.
+    pub(crate) is_clock: bool,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) accepted: usize,
+    pub(crate) delivered: usize,
+    pub(crate) bounced: usize,
+    /// IDs and domains of which nothing came.
+    pub(crate) lost: Vec<String>,
+    pub(crate) unexplained: Vec<String>,
+    pub(crate) explained: usize,
+    /// Copies that the client caused, as it got no answer.
+    pub(crate) resent: usize,
+    /// Dots of a relay that was stopped between its check and its write.
+    pub(crate) late_dots: usize,
+    /// From a relay's kill to the reap, where the queue was well.
+    pub(crate) takeovers: Vec<Duration>,
+    /// The longest time without a 250 while one server of several was away, and nothing else.
+    pub(crate) accept_gaps: Vec<Duration>,
+}
+
+/// Judges.
+pub(crate) fn judge(books: &Books, struck: &[Struck]) -> Verdict {
+    let mut verdict = Verdict {
+        accepted: books.accepted.len(),
+        takeovers: takeovers(books, struck),
+        accept_gaps: accept_gaps(books, struck),
+        ..Verdict::default()
+    };
+    let (copies, settled) = (copies(books), delivered(books));
+    for (key, same) in &copies {
+        double(settled.get(key).map_or(&[], Vec::as_slice), struck, *key, same, &mut verdict);
+    }
+    let (arrived, bounced) = (arrived(&copies), names(&books.bounces));
+    for (id, (domains, _)) in &books.accepted {
+        for domain in domains {
+            let arrived = arrived.get(&(id, domain)).copied().unwrap_or(0);
+            let bounced = bounced.get(&(id, domain)).map_or(0, BTreeSet::len);
+            match arrived + bounced {
+                0 => verdict.lost.push(format!("{id} to {domain}")),
+                1 => {}
+                more if books.ambiguous.contains(id) || is_resent(books, struck, id) => {
+                    verdict.resent += more - 1;
+                }
+                more if is_both_explained(books, struck, id, domain) => verdict.explained += more - 1,
+                _ => verdict
+                    .unexplained
+                    .push(format!("{id} to {domain}: {arrived} messages, {bounced} bounces")),
+            }
+            verdict.delivered += arrived.min(1);
+            verdict.bounced += bounced.min(1);
+        }
+    }
+    bounces(books, struck, &mut verdict);
+    verdict
+}
+
+impl Verdict {
+    /// What is wrong, if anything.
+    pub(crate) fn fault(&self) -> Option<String> {
+        if !self.lost.is_empty() {
+            return Some(format!("{} lost: {}", self.lost.len(), first(&self.lost)));
+        }
+        if !self.unexplained.is_empty() {
+            return Some(format!(
+                "{} doubled without a reason: {}",
+                self.unexplained.len(),
+                first(&self.unexplained)
+            ));
+        }
+        None
+    }
+
+    /// For the file of results.
+    pub(crate) fn json(&self) -> Value {
+        let seconds = |all: &[Duration]| all.iter().map(Duration::as_secs_f64).collect::<Vec<_>>();
+        json!({
+            "accepted": self.accepted, "delivered": self.delivered, "bounced": self.bounced, "lost": self.lost.len(),
+            "unexplained": self.unexplained.len(), "explained": self.explained, "resent": self.resent,
+            "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_gaps": seconds(&self.accept_gaps),
+        })
+    }
+}
+
+/// Whether the client was told that a message isn't taken, which a promoted replica didn't hear of.
+fn is_resent(books: &Books, struck: &[Struck], id: &str) -> bool {
+    books.deferred.contains(id) && struck.iter().any(|one| one.may_promote)
+}
+
+/// Whether a settlement went with a primary that another was promoted beside, and the relay that could have told it again was itself
+/// struck before it did.
+fn may_be_lost(settled: &Settled, struck: &[Struck], until: At) -> bool {
+    let promotes = |one: &&Struck| {
+        one.may_promote && one.from <= settled.at + AFTERMATH && settled.at <= one.to + AFTERMATH
+    };
+    let silences = |one: &&Struck| {
+        one.relay == Some(settled.relay) && one.is_disruptive && one.to >= settled.at && one.from <= until
+    };
+    struck.iter().any(|one| promotes(&one)) && struck.iter().any(|one| silences(&one))
+}
+
+/// Delivered, which could not be recorded, and refused when it came again.
+fn is_both_explained(books: &Books, struck: &[Struck], id: &str, domain: &str) -> bool {
+    let mut copies = books.arrivals.iter().filter(|one| one.id == id && one.domain == domain);
+    let is_confirmed = |one: &Arrival| {
+        let is_it =
+            |line: &&Settled| line.is_delivered && line.queue_id == one.queue_id && line.domain == domain;
+        books.settled.iter().any(|line| is_it(&line))
+    };
+    copies.all(|one| !is_confirmed(one) && (one.is_unanswered || has_reason(struck, one.at, Duration::MAX)))
+}
+
+/// Whether something happened about the first copy, and before the second, that can keep a settlement from being confirmed.
+fn has_reason(struck: &[Struck], first: At, second: At) -> bool {
+    struck.iter().any(|one| one.is_disruptive && one.from <= second && first <= one.to + AFTERMATH)
+}
+
+fn first(all: &[String]) -> String {
+    all.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// Of a delivery: its queue ID and domain. Or of a message and a domain: the ID that its source gave it.
+type Key<'b> = (&'b str, &'b str);
+
+/// What arrived of each delivery, the earliest first.
+fn copies(books: &Books) -> BTreeMap<Key<'_>, Vec<&Arrival>> {
+    let mut copies: BTreeMap<Key<'_>, Vec<&Arrival>> = BTreeMap::new();
+    for arrival in &books.arrivals {
+        copies.entry((&arrival.queue_id, &arrival.domain)).or_default().push(arrival);
+    }
+    copies.values_mut().for_each(|same| same.sort_by_key(|arrival| arrival.at));
+    copies
+}
+
+/// The confirmed settlements of each delivery as delivered.
+fn delivered(books: &Books) -> HashMap<Key<'_>, Vec<&Settled>> {
+    let mut delivered: HashMap<Key<'_>, Vec<&Settled>> = HashMap::new();
+    for line in books.settled.iter().filter(|line| line.is_delivered) {
+        delivered.entry((&line.queue_id, &line.domain)).or_default().push(line);
+    }
+    delivered
+}
+
+/// In how many deliveries each message reached a domain.
+fn arrived<'b>(copies: &BTreeMap<Key<'b>, Vec<&'b Arrival>>) -> HashMap<Key<'b>, usize> {
+    let mut arrived = HashMap::new();
+    for ((_, domain), same) in copies {
+        let ids: BTreeSet<&str> = same.iter().map(|one| one.id.as_str()).collect();
+        for id in ids {
+            *arrived.entry((id, *domain)).or_default() += 1;
+        }
+    }
+    arrived
+}
+
+fn double(
+    settled: &[&Settled],
+    struck: &[Struck],
+    (queue_id, domain): Key<'_>,
+    same: &[&Arrival],
+    verdict: &mut Verdict,
+) {
+    let Some((earliest, later)) = same.split_first() else { return };
+    let Some(until) = later.last().map(|copy| copy.at) else { return };
+    let confirmed: Vec<At> =
+        settled.iter().filter(|line| !may_be_lost(line, struck, until)).map(|line| line.at).collect();
+    let clocks_are_right = !struck.iter().any(|one| one.is_clock);
+    for copy in later {
+        let is_behind = clocks_are_right && confirmed.iter().any(|at| copy.at > *at + SLACK);
+        let has_reason = earliest.is_unanswered || has_reason(struck, earliest.at, copy.at);
+        let woke =
+            |one: &&Struck| one.is_pause && one.to <= copy.at && copy.at <= one.to + Duration::from_secs(2);
+        if confirmed.len() > 1 || !has_reason {
+            verdict.unexplained.push(format!("{queue_id} to {domain} at {:?}, {:?}", earliest.at, copy.at));
+        } else if is_behind && struck.iter().any(|one| woke(&one)) {
+            verdict.late_dots += 1;
+        } else if is_behind {
+            verdict.unexplained.push(format!("{queue_id} to {domain} at {:?}, though settled", copy.at));
+        } else {
+            verdict.explained += 1;
+        }
+    }
+}
+
+/// The bounces of each message that speak of a domain, by name: copies of one bounce have one name.
+fn names(bounces: &[Bounce]) -> HashMap<Key<'_>, BTreeSet<&str>> {
+    let mut names: HashMap<Key<'_>, BTreeSet<&str>> = HashMap::new();
+    for bounce in bounces {
+        for domain in &bounce.domains {
+            names.entry((&bounce.id, domain)).or_default().insert(&bounce.name);
+        }
+    }
+    names
+}
+
+/// A bounce that comes twice by one name is a double like any other. By two names of one message, it was made twice.
+fn bounces(books: &Books, struck: &[Struck], verdict: &mut Verdict) {
+    let mut by_name: BTreeMap<&str, Vec<&Bounce>> = BTreeMap::new();
+    for bounce in &books.bounces {
+        by_name.entry(&bounce.name).or_default().push(bounce);
+    }
+    for (name, same) in &by_name {
+        let is_reason = |one: &Struck| one.is_disruptive && same.iter().any(|copy| one.from <= copy.at);
+        let has_reason = same.iter().any(|copy| copy.is_unanswered) || struck.iter().any(is_reason);
+        match same.len() {
+            1 => {}
+            copies if has_reason => verdict.explained += copies - 1,
+            _ => verdict.unexplained.push(format!("bounce {name}")),
+        }
+    }
+    // `ID.NUMBER.report@…`: one message ends a recipient once.
+    let mut ended: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (name, same) in &by_name {
+        let message = name.trim_start_matches('<').split('.').next().unwrap_or_default();
+        for domain in same.iter().flat_map(|bounce| &bounce.domains) {
+            ended.entry((message, domain)).or_default().push(name);
+        }
+    }
+    for ((message, domain), mut names) in ended {
+        names.dedup();
+        if names.len() > 1 {
+            verdict.unexplained.push(format!("{message} to {domain} bounced by {}", names.join(" and ")));
+        }
+    }
+}
+
+/// For each kill of a relay while the queue was well: the time until the last partition had its deliveries back.
+fn takeovers(books: &Books, struck: &[Struck]) -> Vec<Duration> {
+    // What keeps survivors from seeing a death, and for how long after it.
+    let after = Duration::from_secs(8);
+    // Where servers change places, the queue is well again only when a replica is in step.
+    let before = |one: &Struck| Duration::from_secs(if one.may_promote { 60 } else { 1 });
+    let is_near =
+        |kill: &Struck, one: &Struck| one.from < kill.from + after && kill.from < one.to + before(one);
+    let is_well = |kill: &&Struck| {
+        let disturbs =
+            |one: &&Struck| one.is_disruptive && (one.is_of_store || one.is_partition || one.is_pause);
+        !struck.iter().filter(disturbs).any(|one| is_near(kill, one))
+    };
+    let takeover = |kill: &Struck| {
+        let of =
+            books.lives.iter().filter(|(_, (relay, began))| Some(*relay) == kill.relay && *began < kill.from);
+        let reaped = of.filter_map(|(life, _)| books.reaped.get(life)).filter(|at| **at >= kill.from);
+        reaped.max().map(|at| *at - kill.from)
+    };
+    // A relay's log tells the time by the clock that was set.
+    if struck.iter().any(|one| one.is_clock) {
+        return Vec::new();
+    }
+    struck.iter().filter(|one| one.is_kill).filter(is_well).filter_map(takeover).collect()
+}
+
+/// For each outage of a server beside which no relay suffered.
+fn accept_gaps(books: &Books, struck: &[Struck]) -> Vec<Duration> {
+    let mut times: Vec<At> = books.accepted.values().map(|(_, at)| *at).collect();
+    times.sort_unstable();
+    let overlaps = |one: &Struck, other: &Struck| one.from <= other.to && other.from <= one.to;
+    let is_alone = |outage: &&Struck| !struck.iter().any(|one| !one.is_of_store && overlaps(one, outage));
+    let gap = |outage: &Struck| {
+        let within: Vec<At> =
+            times.iter().copied().filter(|at| outage.from <= *at && *at <= outage.to).collect();
+        let edges = [vec![outage.from], within, vec![outage.to]].concat();
+        let last = times.last().copied().unwrap_or_default();
+        (outage.to < last).then(|| edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default())
+    };
+    struck.iter().filter(|one| one.is_outage).filter(is_alone).filter_map(gap).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! What befalls a run, drawn from its seed.
+//! **Owns:** the faults, their chances, their order. **Never:** I/O; a seed gives the same plan everywhere.
+//!
+//! Two things go wrong at once at most: one with the relays and what is around them, one with the queue's servers.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use postrider_tests::sink::{Act, At, Rule};
+use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use super::draw::Draw;
+
+/// How the queue's servers are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topology {
+    /// One server.
+    One,
+    /// Three servers that don't know each other, a shard each.
+    Shards,
+    /// A primary, a replica and three sentinels, `Replicated`.
+    Sentinel,
+    /// Three masters with a replica each, `Replicated`.
+    Cluster,
+}
+
+/// What goes wrong with the relays, or around them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayFault {
+    /// `kill -9`, and started again a while later.
+    KillRelay,
+    /// It dies by itself between two named steps.
+    DieAtStep,
+    /// SIGSTOP for 3 s, 10 s or more than a minute, then SIGCONT.
+    PauseRelay,
+    /// SIGTERM, and another in its place; the older binary, if there is one, every second time.
+    RollRelay,
+    /// Its wall clock jumps by an hour, forth or back.
+    RelayClock,
+    /// Packets between it and one server of the queue are dropped.
+    Partition,
+    /// The nameserver is silent, slow, refuses or fails.
+    Dns,
+}
+
+/// What goes wrong with the queue's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreFault {
+    /// `kill -9`, and started again a while later.
+    KillRedis,
+    /// SIGSTOP, then SIGCONT.
+    PauseRedis,
+    /// Each sync takes longer.
+    SlowDisk,
+    /// `maxmemory` is reached.
+    MemoryFull,
+    /// Its volume is full; it ends by itself then.
+    DiskFull,
+    /// Killed amid a write: its file ends in the beginning of a transaction. Started, killed and started again.
+    TornTail,
+    /// Its wall clock jumps by an hour, forth or back.
+    RedisClock,
+    /// It forgets all scripts.
+    ScriptFlush,
+    /// It wants another password.
+    Password,
+    /// The relays' configuration changes.
+    Reload,
+    /// A replica is promoted while the primary lives.
+    FailOver,
+}
+
+/// One fault and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Strike<F> {
+    /// Not before this time of the run, nor before the strike before it is over.
+    pub(crate) at: Duration,
+    pub(crate) fault: F,
+    /// Which relay, or which server.
+    pub(crate) whom: usize,
+    /// How long it lasts.
+    pub(crate) lasts: Duration,
+    /// For choices within the fault.
+    pub(crate) chance: u64,
+}
+
+/// How many strikes, and when each may begin.
+#[derive(Debug, Clone)]
+pub(crate) struct When {
+    pub(crate) count: RangeInclusive<u32>,
+    pub(crate) millis: RangeInclusive<u64>,
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) topology: Topology,
+    pub(crate) messages: usize,
+    pub(crate) per_second: u32,
+    pub(crate) size: usize,
+    /// Recipients of a message, each in a domain of its own.
+    pub(crate) together: usize,
+    /// What each far side does out of the ordinary; the last is the senders' own, which takes the bounces.
+    pub(crate) far_sides: Vec<Vec<Rule>>,
+    pub(crate) of_relays: Vec<Strike<RelayFault>>,
+    pub(crate) of_store: Vec<Strike<StoreFault>>,
+}
+
+/// Relays of a fleet.
+pub(crate) const RELAYS: usize = 3;
+/// Domains that mail goes to.
+pub(crate) const DOMAINS: usize = 4;
+/// How long the load lasts.
+const LOAD: Duration = Duration::from_secs(24);
+/// When something may befall it.
+const WHEN: When = When { count: 1..=4, millis: 1_500..=LOAD.as_millis() as u64 - 2_000 };
+
+/// Which faults may be drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowed {
+    pub(crate) of_relays: Vec<RelayFault>,
+    pub(crate) of_store: Vec<StoreFault>,
+}
+
+impl Allowed {
+    /// All, or those of the names.
+    ///
+    /// # Errors
+    /// A name that no fault has.
+    pub(crate) fn parse(names: &[String]) -> Result<Self> {
+        if names.is_empty() {
+            let (of_relays, of_store) = (RelayFault::value_variants(), StoreFault::value_variants());
+            return Ok(Self { of_relays: of_relays.to_vec(), of_store: of_store.to_vec() });
+        }
+        let mut allowed = Self { of_relays: Vec::new(), of_store: Vec::new() };
+        for name in names {
+            match (RelayFault::from_str(name, true), StoreFault::from_str(name, true)) {
+                (Ok(fault), _) => allowed.of_relays.push(fault),
+                (_, Ok(fault)) => allowed.of_store.push(fault),
+                _ => bail!("--faults: found {name}; expected some of {}", all_names().join(", ")),
+            }
+        }
+        Ok(allowed)
+    }
+}
+
+fn all_names() -> Vec<String> {
+    fn names<F: ValueEnum + 'static>() -> impl Iterator<Item = String> {
+        F::value_variants().iter().filter_map(|fault| Some(fault.to_possible_value()?.get_name().to_owned()))
+    }
+    names::<RelayFault>().chain(names::<StoreFault>()).collect()
+}
+
+impl Plan {
+    /// Draws one.
+    pub(crate) fn draw(seed: u64, topologies: &[Topology], allowed: &Allowed) -> Self {
+        let mut draw = Draw(StdRng::seed_from_u64(seed));
+        // Seeds take the topologies in turn, so that any few of them see all.
+        let topology =
+            topologies.get(seed as usize % topologies.len().max(1)).copied().unwrap_or(Topology::One);
+        let per_second = draw.within(40..=80);
+        let store_faults: Vec<_> =
+            allowed.of_store.iter().copied().filter(|fault| fault.fits(topology)).collect();
+        let of_store = strikes(&store_faults, topology.servers(), &mut draw, StoreFault::lasts, &WHEN);
+        Self {
+            seed,
+            topology,
+            messages: (LOAD.as_secs() * u64::from(per_second)) as usize,
+            per_second,
+            size: if draw.one_in(5) { 150_000 } else { 3_000 },
+            together: if draw.one_in(3) { 2 } else { 1 },
+            far_sides: (0..=DOMAINS).map(|number| far_side(number, &mut draw)).collect(),
+            of_relays: strikes(&allowed.of_relays, RELAYS, &mut draw, RelayFault::lasts, &WHEN),
+            of_store,
+        }
+    }
+
+    /// One line.
+    pub(crate) fn describe(&self) -> String {
+        let relays =
+            self.of_relays.iter().map(|strike| format!("{:?}@{:.0}s", strike.fault, strike.at.as_secs_f64()));
+        let store =
+            self.of_store.iter().map(|strike| format!("{:?}@{:.0}s", strike.fault, strike.at.as_secs_f64()));
+        let all: Vec<String> = relays.chain(store).collect();
+        format!("seed {} {:?}, {} messages: {}", self.seed, self.topology, self.messages, all.join(" "))
+    }
+}
+
+impl Topology {
+    /// Servers that hold mail.
+    pub(crate) const fn servers(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Sentinel => 2,
+            Self::Shards => 3,
+            Self::Cluster => 6,
+        }
+    }
+
+    /// Whether mail outlives a server by its replicas.
+    pub(crate) const fn is_replicated(self) -> bool {
+        matches!(self, Self::Sentinel | Self::Cluster)
+    }
+}
+
+impl RelayFault {
+    pub(crate) fn lasts(self, draw: &mut Draw) -> Duration {
+        match self {
+            Self::PauseRelay if draw.one_in(12) => Duration::from_secs(70),
+            Self::PauseRelay => Duration::from_secs(draw.pick(&[3, 10])),
+            Self::KillRelay | Self::RelayClock => draw.millis(0..=6_000),
+            Self::DieAtStep => Duration::from_secs(8),
+            Self::RollRelay => Duration::ZERO,
+            Self::Partition => draw.millis(300..=8_000),
+            Self::Dns => draw.millis(1_000..=6_000),
+        }
+    }
+}
+
+impl StoreFault {
+    /// A volume of their own is had by servers that stand alone, and only replicas can be promoted.
+    pub(crate) const fn fits(self, topology: Topology) -> bool {
+        match self {
+            Self::FailOver => topology.is_replicated(),
+            Self::DiskFull | Self::TornTail | Self::RedisClock | Self::Password => !topology.is_replicated(),
+            Self::KillRedis
+            | Self::PauseRedis
+            | Self::SlowDisk
+            | Self::MemoryFull
+            | Self::ScriptFlush
+            | Self::Reload => true,
+        }
+    }
+
+    pub(crate) fn lasts(self, draw: &mut Draw) -> Duration {
+        match self {
+            Self::KillRedis | Self::DiskFull | Self::RedisClock | Self::MemoryFull => draw.millis(0..=5_000),
+            Self::PauseRedis => draw.millis(100..=6_000),
+            Self::SlowDisk => draw.millis(1_000..=4_000),
+            Self::TornTail => draw.millis(500..=2_000),
+            Self::ScriptFlush | Self::Password | Self::Reload | Self::FailOver => Duration::ZERO,
+        }
+    }
+}
+
+/// Some, in their order.
+pub(crate) fn strikes<F: Copy>(
+    faults: &[F],
+    whom: usize,
+    draw: &mut Draw,
+    lasts: impl Fn(F, &mut Draw) -> Duration,
+    when: &When,
+) -> Vec<Strike<F>> {
+    let mut strikes = Vec::new();
+    for _ in 0..draw.within(when.count.clone()) {
+        let Some(fault) = faults.choose(&mut draw.0).copied() else { break };
+        strikes.push(Strike {
+            at: draw.millis(when.millis.clone()),
+            fault,
+            whom: draw.within(0..=whom as u64 - 1) as usize,
+            lasts: lasts(fault, draw),
+            chance: draw.within(0..=u64::MAX),
+        });
+    }
+    strikes.sort_by_key(|strike| strike.at);
+    strikes
+}
+
+/// What one far side does, so and so often. The first is always well.
+fn far_side(number: usize, draw: &mut Draw) -> Vec<Rule> {
+    let times = draw.within(1..=60_u32);
+    let chosen = match draw.within(0..=9_u32) {
+        _ if number == 0 => return Vec::new(),
+        0 => Rule::reply(At::Dot, "451 4.3.0 not now"),
+        1 => Rule::reply(At::Rcpt, "450 4.2.1 try again"),
+        // A bounce that is refused for good ends there: nobody could tell that it was sent.
+        2 | 3 if number == DOMAINS => Rule::new(At::Rcpt, Act::Close),
+        2 => Rule::reply(At::Dot, "554 5.7.1 not that one"),
+        3 => Rule::reply(At::Rcpt, "550 5.1.1 nobody here"),
+        4 => Rule::new(At::Dot, Act::KeepAndClose),
+        5 => Rule::new(At::Dot, Act::Close),
+        6 => Rule::new(At::Dot, Act::Delay(draw.millis(100..=4_000))),
+        7 => Rule::new(At::Banner, Act::Delay(draw.millis(100..=2_000))),
+        8 => Rule::reply(At::Banner, "421 4.3.2 busy"),
+        _ => Rule::new(At::Data, Act::Close),
+    };
+    vec![chosen.times(times)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allowed, Plan, Topology};
+
+    #[test]
+    fn a_seed_gives_the_same_plan_again_and_another_seed_another() {
+        let allowed = Allowed::parse(&[]).expect("all");
+        let plan = |seed| format!("{:?}", Plan::draw(seed, &[Topology::One, Topology::Shards], &allowed));
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7), plan(9));
+    }
+
+    #[test]
+    fn a_fault_that_there_is_not_is_named() {
+        let told = Allowed::parse(&["kill-relais".to_owned()]).expect_err("no such fault").to_string();
+        assert!(
+            told.starts_with("--faults: found kill-relais; expected some of kill-relay, die-at-step"),
+            "{told}"
+        );
+    }
+}
