@@ -7,6 +7,7 @@
 pub mod bounce;
 pub mod compile;
 pub mod config;
+pub mod dane;
 pub mod dkim;
 pub mod explain;
 pub mod manifests;
