@@ -46,6 +46,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Nameservers; those of the system, if empty.
     pub dns: Vec<SocketAddr>,
+    /// Keys of a root zone in place of the DNS's own.
+    pub dnssec_anchors: Option<PathBuf>,
     /// The port of hosts that MX records name.
     pub mx_port: u16,
     /// Where the admin port is bound.

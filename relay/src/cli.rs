@@ -93,6 +93,9 @@ pub struct RunArgs {
     /// A nameserver to ask instead of those of /etc/resolv.conf; may be said several times.
     #[arg(long, value_name = "ADDR:PORT")]
     pub dns: Vec<SocketAddr>,
+    /// Keys of a root zone in place of the DNS's own, as DNSKEY records: for tests, and for networks with a root of their own.
+    #[arg(long, value_name = "FILE")]
+    pub dnssec_anchors: Option<PathBuf>,
     /// The port of the hosts that MX records name; another one than 25 is for tests.
     #[arg(long, value_name = "PORT", default_value_t = 25)]
     pub mx_port: u16,

@@ -5,6 +5,7 @@
 
 mod cache;
 mod resolve;
+pub mod secure;
 mod upstream;
 
 use std::{
@@ -13,15 +14,18 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::mx::{
-    self, Addresses, Answer, Candidate, Candidates, Destinations, DnsFailure, Host, MxRecord, MxTarget,
-    Unresolved,
+use postrider_core::{
+    dane::HostDane,
+    mx::{
+        self, Addresses, Answer, Candidate, Candidates, Destinations, DnsFailure, Host, MxRecord, MxTarget,
+        Unresolved,
+    },
 };
 use postrider_mail::{Domain, HostName};
 use prometheus::IntCounterVec;
 
 pub use self::resolve::{Kind, read};
-use self::{cache::Cache, resolve::Resolver};
+use self::{cache::Cache, resolve::Resolver, secure::SecureDns};
 
 /// How the DNS is asked.
 #[derive(Debug, Clone)]
@@ -113,6 +117,7 @@ const DNS_PORT: u16 = 53;
 #[derive(Clone)]
 pub struct Dns {
     inner: Arc<Inner>,
+    secure: Option<SecureDns>,
 }
 
 struct Inner {
@@ -141,16 +146,20 @@ impl Dns {
         let (ttls, entries) = (settings.ttls, settings.cache_entries);
         let family_grace = settings.family_grace;
         let resolver = Resolver::new(settings)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                resolver,
-                mx: Cache::new(ttls, entries),
-                v4: Cache::new(ttls, entries),
-                v6: Cache::new(ttls, entries),
-                family_grace,
-                lookups,
-            }),
-        })
+        let inner = Arc::new(Inner {
+            resolver,
+            mx: Cache::new(ttls, entries),
+            v4: Cache::new(ttls, entries),
+            v6: Cache::new(ttls, entries),
+            family_grace,
+            lookups,
+        });
+        Ok(Self { inner, secure: None })
+    }
+
+    /// With validated look-ups for [`Self::vouched_hosts`].
+    pub fn secured(self, secure: SecureDns) -> Self {
+        Self { secure: Some(secure), ..self }
     }
 
     /// The hosts that take mail for a domain, best first.
@@ -158,9 +167,49 @@ impl Dns {
     /// # Errors
     /// When there is none to try; the verdict says whether mail waits or bounces.
     pub async fn hosts(&self, domain: &Domain, to: &Destinations) -> Result<Vec<Host>, Unresolved> {
-        let seed = rand::random();
         let answer = self.inner.mx.lookup(&self.inner.resolver, domain.as_str()).await;
-        let found = match mx::candidates(domain, &answer, to, seed) {
+        self.hosts_of(domain, &answer, to).await
+    }
+
+    /// The same with what DANE says of each host that listens at `port`. A domain whose MX records are signed has those and no
+    /// others; one whose records should be and don't validate has no host for now.
+    ///
+    /// # Errors
+    /// As of [`Self::hosts`].
+    pub async fn vouched_hosts(
+        &self,
+        domain: &Domain,
+        port: u16,
+        to: &Destinations,
+    ) -> Result<Vec<(Host, HostDane)>, Unresolved> {
+        let secure = match &self.secure {
+            Some(secure) if secure.is_available().await => Some(secure),
+            Some(_) | None => None,
+        };
+        let answer = match secure {
+            Some(secure) => secure.mx(domain).await.answer(),
+            None => None,
+        };
+        let (Some(secure), Some(answer)) = (secure, answer) else {
+            let hosts = self.hosts(domain, to).await?;
+            return Ok(hosts.into_iter().map(|host| (host, HostDane::None)).collect());
+        };
+        let hosts = self.hosts_of(domain, &answer, to).await?;
+        let asked = hosts.into_iter().map(|host| async {
+            let dane = secure.host(&host.name, port).await;
+            (host, dane)
+        });
+        Ok(futures::future::join_all(asked).await)
+    }
+
+    async fn hosts_of(
+        &self,
+        domain: &Domain,
+        answer: &Answer<MxRecord>,
+        to: &Destinations,
+    ) -> Result<Vec<Host>, Unresolved> {
+        let seed = rand::random();
+        let found = match mx::candidates(domain, answer, to, seed) {
             Ok(candidates) => self.order(candidates, to, seed).await,
             Err(why) => Err(why),
         };

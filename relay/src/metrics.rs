@@ -51,6 +51,8 @@ pub struct Metrics {
     pub connections_out: IntCounterVec,
     /// DNS look-ups by result.
     pub dns_lookups: IntCounterVec,
+    /// 1 while resolvers give signed answers.
+    pub dane_available: IntGauge,
     /// Claims that turned out to be another incarnation's when settled.
     pub claims_lost: IntCounter,
     /// Final dots sent whose reply never came or whose settle was not confirmed.
@@ -177,6 +179,10 @@ impl Metrics {
                 &["tls"],
             )?,
             dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
+            dane_available: gauge(
+                "postrider_dane_available",
+                "1 once the resolvers gave a signed answer that validates; at 0 hosts with TLSA records are treated as any other.",
+            )?,
             claims_lost: counter(
                 "postrider_claims_lost_total",
                 "Claims that were another relay's when settled.",

@@ -5,6 +5,7 @@
 //!
 //! Start at [`world::World`]: it puts the parts of one test together.
 
+pub mod bind;
 pub mod certs;
 pub mod client;
 pub mod cluster;

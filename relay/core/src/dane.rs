@@ -6,11 +6,14 @@
 
 mod certificate;
 mod record;
+mod vouched;
 
 use std::sync::Arc;
 
-pub use record::Tlsa;
-use record::{Association, Usage};
+pub use record::{Association, Tlsa};
+pub use vouched::{HostDane, Vouched, of_address, of_records};
+
+use record::Usage;
 
 /// The most records of a host that are compared, of those that can be used. Hosts have two to eight; a host whose certificate
 /// stands behind these can't be mailed to, which defers.

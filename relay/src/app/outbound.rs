@@ -13,7 +13,10 @@ use crate::{
         Dispatcher,
         outbound::{self, Outbound},
     },
-    dns::{Dns, DnsSettings},
+    dns::{
+        Dns, DnsSettings,
+        secure::{Anchors, SecureDns},
+    },
     site::Sites,
     tls::connect::Connectors,
 };
@@ -46,10 +49,18 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
     Ok((dispatcher, sites))
 }
 
+/// The DNS, and what finds out whether it gives signed answers.
 fn dns(relay: &Relay) -> Result<Dns> {
     let told = &relay.settings.dns;
     let which = if told.is_empty() { DnsSettings::system()? } else { DnsSettings::new(told.clone()) };
-    Ok(Dns::counting(which, Some(relay.metrics.dns_lookups.clone()))?)
+    let anchors = match &relay.settings.dnssec_anchors {
+        Some(file) => Anchors::from_file(file)?,
+        None => Anchors::of_the_root(),
+    };
+    let secure = SecureDns::new(which.clone(), anchors, Some(relay.metrics.dane_available.clone()))?;
+    let finding_out = secure.clone();
+    relay.serve(async move { finding_out.run().await });
+    Ok(Dns::counting(which, Some(relay.metrics.dns_lookups.clone()))?.secured(secure))
 }
 
 /// The addresses of this machine, or pod: mail to one of them would come back. What is only known by itself (loopback) is kept from

@@ -16,6 +16,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     logging::install();
     let settings = app::Settings {
         dns: args.dns,
+        dnssec_anchors: args.dnssec_anchors,
         mx_port: args.mx_port,
         admin: args.admin,
         ctl: args.ctl,

@@ -12,14 +12,17 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{Name, RData, RecordType},
 };
-use postrider_core::mx::{Answer, DnsFailure, MxRecord, MxTarget};
+use postrider_core::{
+    dane::Tlsa,
+    mx::{Answer, DnsFailure, MxRecord, MxTarget},
+};
 
 use super::{DnsSettings, NoNameserver, upstream::Upstreams};
 
 /// The most aliases from a name to its records.
-const MAX_ALIASES: usize = 8;
+pub(super) const MAX_ALIASES: usize = 8;
 /// The most records of one answer that are looked at.
-const MAX_RECORDS: usize = 256;
+pub(super) const MAX_RECORDS: usize = 256;
 
 /// A type of record that mail needs.
 pub trait Kind: Clone + Send + Sync + 'static {
@@ -42,6 +45,19 @@ impl Kind for Ipv4Addr {
     fn read(data: &RData) -> Option<Self> {
         let RData::A(a) = data else { return None };
         Some(a.0)
+    }
+}
+
+impl Kind for Tlsa {
+    const TYPE: RecordType = RecordType::TLSA;
+    fn read(data: &RData) -> Option<Self> {
+        let RData::TLSA(tlsa) = data else { return None };
+        Some(Self {
+            usage: tlsa.cert_usage.into(),
+            selector: tlsa.selector.into(),
+            matching: tlsa.matching.into(),
+            data: tlsa.cert_data.clone(),
+        })
     }
 }
 
@@ -179,7 +195,7 @@ fn is_referral(response: &Message) -> bool {
 }
 
 /// RFC 2308 5: the lesser of the SOA's own time and its last field.
-fn negative_ttl(response: &Message) -> Option<Duration> {
+pub(super) fn negative_ttl(response: &Message) -> Option<Duration> {
     response.authorities.iter().find_map(|record| match &record.data {
         RData::SOA(soa) => Some(seconds(record.ttl.min(soa.minimum))),
         _ => None,
@@ -199,11 +215,11 @@ fn failed<T>(failure: DnsFailure) -> Said<T> {
     Said { answer: Answer::Failed(failure), ttl: None }
 }
 
-fn seconds(ttl: u32) -> Duration {
+pub(super) fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(u64::from(ttl))
 }
 
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+pub(super) fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (some, None) | (None, some) => some,

@@ -66,10 +66,19 @@ impl Upstreams {
 
     /// Asks until somebody answers. The next resolver is asked when one fails, and beside one that is slow.
     pub(super) async fn query(&self, name: &Name, of: RecordType) -> Result<Message, DnsFailure> {
+        self.query_as(name, of, false).await
+    }
+
+    /// The same, with signatures (RFC 4035 3.2.1).
+    pub(super) async fn query_signed(&self, name: &Name, of: RecordType) -> Result<Message, DnsFailure> {
+        self.query_as(name, of, true).await
+    }
+
+    async fn query_as(&self, name: &Name, of: RecordType, is_signed: bool) -> Result<Message, DnsFailure> {
         let first = self.first.load(Ordering::Relaxed);
         let mut left = (0..self.pools.len()).map(|at| (first + at) % self.pools.len());
         let mut under_way = FuturesUnordered::new();
-        let ask = |at: usize| async move { (at, self.ask(at, name, of).await) };
+        let ask = |at: usize| async move { (at, self.ask(at, name, of, is_signed).await) };
         under_way.extend(left.next().map(ask));
         let mut failure = DnsFailure::Unreachable;
         loop {
@@ -93,10 +102,17 @@ impl Upstreams {
         }
     }
 
-    async fn ask(&self, at: usize, name: &Name, of: RecordType) -> Result<Message, DnsFailure> {
+    async fn ask(
+        &self,
+        at: usize,
+        name: &Name,
+        of: RecordType,
+        is_signed: bool,
+    ) -> Result<Message, DnsFailure> {
         let mut options = DnsRequestOptions::default();
         options.recursion_desired = true;
         options.use_edns = true;
+        options.edns_set_dnssec_ok = is_signed;
         let query = Query::query(name.clone(), of);
         match self.pools[at].lookup(query, options).first_answer().await {
             Ok(response) => {
@@ -127,7 +143,7 @@ fn absent(name: &Name, of: RecordType, absence: &NoRecords) -> Result<Message, D
     }
 }
 
-fn failure(error: &NetError) -> DnsFailure {
+pub(super) fn failure(error: &NetError) -> DnsFailure {
     match error {
         NetError::Dns(DnsError::ResponseCode(code)) => failure_of(*code),
         NetError::Dns(DnsError::DnssecBogus | DnsError::Nsec { .. }) => DnsFailure::Bogus,

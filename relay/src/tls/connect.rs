@@ -3,6 +3,8 @@
 //! the way (core's tls_policy does), or falls back (the site does).
 //! RFC 7435 (opportunistic: any certificate is better than none), RFC 3207.
 
+pub mod dane;
+
 use std::{sync::Arc, time::Duration};
 
 use postrider_mail::HostName;

@@ -48,6 +48,9 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { program: "/usr/bin/python3", package: "python3-nacl", proof: &["-c", "import nacl"] },
     Tool { program: "/usr/sbin/opendkim", package: "opendkim", proof: &[] },
     OPENSSL,
+    // Zones with DNSSEC.
+    Tool { program: "named", package: "bind9", proof: &[] },
+    Tool { program: "dnssec-signzone", package: "bind9-utils", proof: &[] },
     Tool { program: "prometheus", package: "prometheus", proof: &[] },
 ];
 
