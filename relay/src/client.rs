@@ -62,7 +62,7 @@ impl Connection {
         let tcp = socket::connect(door.address, door.source).await.map_err(OpenError::NoConnection)?;
         let (socket, channel) = if door.is_implicit_tls {
             let tls =
-                connectors.handshake(tcp, &door.host, door.trust).await.map_err(OpenError::Handshake)?;
+                connectors.handshake(tcp, &door.host, &door.trust).await.map_err(OpenError::Handshake)?;
             (Socket::Tls(tls), Channel::Tls)
         } else {
             (Socket::Clear(tcp), Channel::Clear)
@@ -75,7 +75,7 @@ impl Connection {
             settings: door.settings.clone(),
             clock: clock.clone(),
             opened: Instant::now(),
-            trust: door.trust,
+            trust: door.trust.clone(),
             ended: None,
         };
         connection.greet(connectors).await?;
@@ -106,7 +106,7 @@ impl Connection {
                 return Err(HandshakeError::Failed(std::io::ErrorKind::NotConnected.into()));
             }
         };
-        let tls = connectors.handshake(tcp, &self.host, self.trust).await?;
+        let tls = connectors.handshake(tcp, &self.host, &self.trust).await?;
         self.socket = Some(Socket::Tls(tls));
         self.machine.tls_established(self.clock.now());
         Ok(())
@@ -337,10 +337,11 @@ impl Connection {
 
     /// How it is protected, as logs say it.
     pub fn tls(&self) -> &'static str {
-        match (self.socket.as_ref().is_some_and(Socket::is_tls), self.trust) {
+        match (self.socket.as_ref().is_some_and(Socket::is_tls), &self.trust) {
             (false, _) => "clear",
             (true, Trust::Anyone) => "unverified",
             (true, Trust::Verified) => "verified",
+            (true, Trust::Dane { .. }) => "dane",
         }
     }
 }

@@ -4,6 +4,7 @@
 mod bad_far_sides;
 mod check;
 mod control;
+mod dane;
 mod deliver;
 mod dkim;
 mod dns_cases;

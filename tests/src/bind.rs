@@ -55,13 +55,18 @@ impl Bind {
         let here = folder.path();
         let mut served = String::new();
         let mut above: Vec<Zone> = zones.to_vec();
-        above.push(Zone { name: String::new(), records: "ns. A 127.0.0.1\n".to_owned(), signed: Signed::Well });
+        above.push(Zone {
+            name: String::new(),
+            records: "ns. A 127.0.0.1\n".to_owned(),
+            signed: Signed::Well,
+        });
         for at in 0..above.len() {
             let zone = above[at].clone();
             let delegation = make(here, &zone).await?;
             let file = format!("{}.zone", label(&zone.name));
             served += &format!("zone \"{}.\" {{ type primary; file \"{file}\"; }};\n", zone.name);
-            let is_above = |other: &&mut Zone| other.name.is_empty() || zone.name.ends_with(&format!(".{}", other.name));
+            let is_above =
+                |other: &&mut Zone| other.name.is_empty() || zone.name.ends_with(&format!(".{}", other.name));
             if let Some(parent) = above.iter_mut().skip(at + 1).find(is_above) {
                 parent.records += &delegation;
             }
@@ -85,7 +90,10 @@ impl Bind {
 /// Writes a zone's file. What the zone above has to say of it.
 async fn make(here: &Path, zone: &Zone) -> Result<String> {
     let (name, file) = (format!("{}.", zone.name), here.join(format!("{}.zone", label(&zone.name))));
-    let text = format!("$TTL 60\n$ORIGIN {name}\n@ SOA ns. hostmaster.ns. 1 3600 600 86400 60\n@ NS ns.\n{}\n", zone.records);
+    let text = format!(
+        "$TTL 60\n$ORIGIN {name}\n@ SOA ns. hostmaster.ns. 1 3600 600 86400 60\n@ NS ns.\n{}\n",
+        zone.records
+    );
     std::fs::write(&file, text)?;
     let mut delegation = format!("{name} NS ns.\n");
     if matches!(zone.signed, Signed::Not) {

@@ -173,7 +173,7 @@ impl Session {
     async fn encrypt(&mut self) -> Result<()> {
         let Some(Socket::Clear(tcp)) = self.socket.take() else { bail!("the connection is gone") };
         // The certificate is for the relay's public name, not for the one that it is reached by from within.
-        let tls = Connectors::new(&[])?.handshake(tcp, &self.host, Trust::Anyone).await?;
+        let tls = Connectors::new(&[])?.handshake(tcp, &self.host, &Trust::Anyone).await?;
         self.socket = Some(Socket::Tls(tls));
         self.machine.tls_established(clock::now());
         Ok(())

@@ -161,8 +161,7 @@ impl Inner {
     }
 
     async fn ask<T: Kind>(&self, name: &str) -> Proven<T> {
-        let failed =
-            |failure| Proven { vouched: Vouched::Failed(failure), ttl: None, name: Name::root() };
+        let failed = |failure| Proven { vouched: Vouched::Failed(failure), ttl: None, name: Name::root() };
         // With its dot at the end, no search list is tried.
         let Ok(name) = Name::from_ascii(format!("{name}.")) else { return failed(DnsFailure::Malformed) };
         let asked = tokio::time::timeout(self.deadline, self.validator.ask(name)).await;

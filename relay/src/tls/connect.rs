@@ -1,5 +1,5 @@
 //! TLS towards far sides: one client configuration for each way of believing a certificate.
-//! **Owns:** the verifiers, the roots, session resumption (apart for each way, so that no ticket crosses). **Never:** chooses
+//! **Owns:** the verifiers, the roots, session resumption (apart for each way, so that no ticket crosses; none with DANE). **Never:** chooses
 //! the way (core's tls_policy does), or falls back (the site does).
 //! RFC 7435 (opportunistic: any certificate is better than none), RFC 3207.
 
@@ -7,6 +7,7 @@ pub mod dane;
 
 use std::{sync::Arc, time::Duration};
 
+use postrider_core::dane::Demand;
 use postrider_mail::HostName;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -25,12 +26,19 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 const SESSIONS_KEPT: usize = 1_024;
 
 /// Whom a handshake believes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trust {
     /// Any certificate: encryption against those who only listen.
     Anyone,
     /// One that a known root vouches for, in the host's name.
     Verified,
+    /// One that fits the TLSA records under this name (RFC 7672).
+    Dane {
+        /// The name: SNI, and what an authority's certificate is for.
+        base: HostName,
+        /// What the records say.
+        demand: Demand,
+    },
 }
 
 /// Why there is no TLS with a host.
@@ -42,6 +50,9 @@ pub enum HandshakeError {
     /// The handshake failed; rustls says why.
     #[error("{0}")]
     Failed(#[source] std::io::Error),
+    /// The host has TLSA records, and a certificate that isn't theirs.
+    #[error("no TLSA record of the host fits its certificate")]
+    NoFit,
     /// It took too long.
     #[error("the handshake took more than {} s", HANDSHAKE_MAX.as_secs())]
     TooSlow,
@@ -81,33 +92,39 @@ impl Connectors {
         &self,
         stream: TcpStream,
         host: &HostName,
-        trust: Trust,
+        trust: &Trust,
     ) -> Result<Box<TlsStream<TcpStream>>, HandshakeError> {
-        let name = self.name(&stream, host, trust)?;
-        let connector = match trust {
-            Trust::Anyone => &self.anyone,
-            Trust::Verified => &self.verified,
+        let (connector, host) = match trust {
+            Trust::Anyone => (self.anyone.clone(), host),
+            Trust::Verified => (self.verified.clone(), host),
+            Trust::Dane { base, demand } => {
+                let config = dane::config(demand.clone())
+                    .map_err(|error| HandshakeError::Failed(std::io::Error::other(error)))?;
+                (TlsConnector::from(Arc::new(config)), base)
+            }
         };
+        let name = name(&stream, host, trust)?;
         match tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(err)) if is_no_fit(&err) => Err(HandshakeError::NoFit),
             Ok(Err(err)) => Err(HandshakeError::Failed(err)),
             Err(_) => Err(HandshakeError::TooSlow),
         }
     }
+}
 
-    /// The SNI. A name that can't be one (all digits behind the last dot) does without where nobody looks at it.
-    fn name(
-        &self,
-        stream: &TcpStream,
-        host: &HostName,
-        trust: Trust,
-    ) -> Result<ServerName<'static>, HandshakeError> {
-        let unnamed = || HandshakeError::Name(host.clone());
-        match (ServerName::try_from(host.as_str().to_owned()), trust) {
-            (Ok(name), _) => Ok(name),
-            (_, Trust::Anyone) => Ok(ServerName::from(stream.peer_addr().map_err(|_| unnamed())?.ip())),
-            (_, Trust::Verified) => Err(unnamed()),
-        }
+fn is_no_fit(err: &std::io::Error) -> bool {
+    let inner = err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(why)) if *why == dane::NO_FIT)
+}
+
+/// The SNI. A name that can't be one (all digits behind the last dot) does without where nobody looks at it.
+fn name(stream: &TcpStream, host: &HostName, trust: &Trust) -> Result<ServerName<'static>, HandshakeError> {
+    let unnamed = || HandshakeError::Name(host.clone());
+    match (ServerName::try_from(host.as_str().to_owned()), trust) {
+        (Ok(name), _) => Ok(name),
+        (_, Trust::Anyone) => Ok(ServerName::from(stream.peer_addr().map_err(|_| unnamed())?.ip())),
+        (_, Trust::Verified | Trust::Dane { .. }) => Err(unnamed()),
     }
 }
 

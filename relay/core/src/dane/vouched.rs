@@ -37,7 +37,7 @@ impl<T: Clone> Vouched<T> {
 }
 
 /// What DANE says of a host whose name a signed MX record vouches for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostDane {
     /// Nothing: the host has no records, or its zone isn't signed.
     None,

@@ -142,14 +142,19 @@ enum Step<T> {
 
 /// Reads a response that the library has validated: it marks each record, and leaves open what the answer stands on.
 fn step<T: Kind>(response: &Message, asked: &Name) -> Step<T> {
-    let failed = |at: &Name| Step::Said { vouched: Vouched::Failed(DnsFailure::Bogus), ttl: None, at: at.clone() };
+    let failed =
+        |at: &Name| Step::Said { vouched: Vouched::Failed(DnsFailure::Bogus), ttl: None, at: at.clone() };
     let insecure = |ttl, at: &Name| Step::Said { vouched: Vouched::Insecure, ttl, at: at.clone() };
     let (mut name, mut ttl) = (asked.clone(), None);
     for _ in 0..=MAX_ALIASES {
         let of_type = |of| response.answers.iter().filter(move |record| record.record_type() == of);
         let at = |record: &&Record| record.name == name;
         let records: Vec<&Record> = of_type(T::TYPE).filter(at).take(MAX_RECORDS).collect();
-        let found = if records.is_empty() { of_type(RecordType::CNAME).find(at).into_iter().collect() } else { records };
+        let found = if records.is_empty() {
+            of_type(RecordType::CNAME).find(at).into_iter().collect()
+        } else {
+            records
+        };
         let Some(first) = found.first() else { break };
         ttl = found.iter().fold(ttl, |ttl, record| shorter(ttl, Some(seconds(record.ttl))));
         match found.iter().map(|record| record.proof).max_by_key(|proof| weakness(*proof)) {

@@ -35,7 +35,7 @@ fn of_handshake(why: &HandshakeError) -> TlsFailure {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
             matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
         }
-        HandshakeError::Name(_) => true,
+        HandshakeError::Name(_) | HandshakeError::NoFit => true,
         HandshakeError::TooSlow => false,
     };
     if is_certificate { TlsFailure::Certificate(text) } else { TlsFailure::Handshake(text) }

@@ -37,6 +37,9 @@ pub fn config(demand: Demand) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+/// What a certificate is refused with that no record speaks of; the library refuses none with it.
+pub(super) const NO_FIT: CertificateError = CertificateError::ApplicationVerificationFailure;
+
 /// Takes a certificate that fits the records.
 #[derive(Debug)]
 struct FitsRecords {
@@ -57,7 +60,7 @@ impl ServerCertVerifier for FitsRecords {
         match self.demand.fits(&chain) {
             Fit::Any | Fit::Leaf => Ok(ServerCertVerified::assertion()),
             Fit::Anchors(anchors) => self.verify_path(leaf, above, &anchors, name, now),
-            Fit::Nothing => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+            Fit::Nothing => Err(Error::InvalidCertificate(NO_FIT)),
         }
     }
 
@@ -116,13 +119,14 @@ impl FitsRecords {
 
 fn within_dates(certificate: &[u8], now: UnixTime) -> Result<(), CertificateError> {
     let read = x509_cert::Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let time = |time: x509_cert::time::Time| UnixTime::since_unix_epoch(time.to_unix_duration());
     let validity = read.tbs_certificate.validity;
-    let now = now.as_secs();
-    if now < validity.not_before.to_unix_duration().as_secs() {
-        return Err(CertificateError::NotValidYet);
+    let (not_before, not_after) = (time(validity.not_before), time(validity.not_after));
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before });
     }
-    if now > validity.not_after.to_unix_duration().as_secs() {
-        return Err(CertificateError::Expired);
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after });
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ async fn far_side(names: &[&str]) -> (std::net::SocketAddr, CertificateDer<'stat
 
 async fn shake(connectors: &Connectors, to: std::net::SocketAddr, name: &str, trust: Trust) -> bool {
     let stream = TcpStream::connect(to).await.unwrap();
-    connectors.handshake(stream, &HostName::parse(name).unwrap(), trust).await.is_ok()
+    connectors.handshake(stream, &HostName::parse(name).unwrap(), &trust).await.is_ok()
 }
 
 #[tokio::test]

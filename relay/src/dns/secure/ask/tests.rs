@@ -76,7 +76,8 @@ fn one_record_without_a_proof_spoils_the_set() {
 
 #[test]
 fn a_denial_is_proven_by_the_zone_and_its_code_says_of_what() {
-    let denied = |code| said(&response(code, vec![], vec![soa("example.", Proof::Secure), denial(Proof::Secure)]));
+    let denied =
+        |code| said(&response(code, vec![], vec![soa("example.", Proof::Secure), denial(Proof::Secure)]));
     assert_eq!(denied(ResponseCode::NoError), Ok(Vouched::SecureNoData));
     assert_eq!(denied(ResponseCode::NXDomain), Ok(Vouched::SecureNxDomain));
     assert_eq!(denied(ResponseCode::ServFail), BOGUS);

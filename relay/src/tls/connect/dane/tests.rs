@@ -75,7 +75,8 @@ async fn a_record_of_an_authority_wants_the_name_and_the_dates_of_all() {
     let why = believes(&leaf, &[digest(2, &leaf.chain[1])], "mx.example").await.expect_err("leaf expired");
     assert!(why.contains("expired"), "{why}");
     let above = issued(|_, authority| expire(authority));
-    let why = believes(&above, &[digest(2, &above.chain[1])], "mx.example").await.expect_err("anchor expired");
+    let why =
+        believes(&above, &[digest(2, &above.chain[1])], "mx.example").await.expect_err("anchor expired");
     assert!(why.contains("expired"), "{why}");
 }
 
