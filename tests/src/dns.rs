@@ -31,6 +31,8 @@ use crate::{ports, wait::locked};
 
 /// How long records may be kept if nothing else is said: short, so that a change is seen within a test.
 const TTL: u32 = 1;
+/// How many ports are tried, until one is free.
+const TRIES: usize = 10;
 
 /// What goes wrong with the questions for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,16 @@ struct Faults {
 
 impl Dns {
     /// Starts one with an empty zone, on the same port for UDP and TCP.
+    ///
+    /// A port that was free a moment ago may not be: resolvers of other tests ask from random UDP ports, and a process that
+    /// another test is just starting holds the sockets of this one, even closed ones, until its program runs.
     pub async fn start() -> Result<Self> {
+        for _ in 1..TRIES {
+            let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free()?);
+            if let Ok(server) = Self::start_at(address).await {
+                return Ok(server);
+            }
+        }
         Self::start_at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free()?)).await
     }
 
