@@ -20,7 +20,7 @@ use postrider_core::mx::{
 use postrider_mail::{Domain, HostName};
 use prometheus::IntCounterVec;
 
-pub use self::resolve::{Kind, read};
+pub use self::resolve::{Kind, Text, read};
 use self::{cache::Cache, resolve::Resolver};
 
 /// How the DNS is asked.
@@ -120,6 +120,7 @@ struct Inner {
     mx: Cache<MxRecord>,
     v4: Cache<Ipv4Addr>,
     v6: Cache<Ipv6Addr>,
+    texts: Cache<Text>,
     family_grace: Duration,
     lookups: Option<IntCounterVec>,
 }
@@ -147,6 +148,7 @@ impl Dns {
                 mx: Cache::new(ttls, entries),
                 v4: Cache::new(ttls, entries),
                 v6: Cache::new(ttls, entries),
+                texts: Cache::new(ttls, entries),
                 family_grace,
                 lookups,
             }),
@@ -177,6 +179,11 @@ impl Dns {
         self.inner.count(found.as_ref().err());
         // An order without an error has at least one host, and a smarthost is one.
         found.and_then(|hosts| hosts.into_iter().next().ok_or_else(|| absent(host)))
+    }
+
+    /// The TXT records of a name.
+    pub async fn texts(&self, name: &str) -> Answer<Text> {
+        self.inner.texts.lookup(&self.inner.resolver, name).await
     }
 
     async fn order(

@@ -15,7 +15,7 @@ use hickory_proto::{
     op::{HeaderCounts, Metadata, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, CNAME, MX, SOA},
+        rdata::{A, CNAME, MX, SOA, TXT},
     },
 };
 use hickory_server::{
@@ -124,6 +124,11 @@ impl Dns {
     /// Adds a CNAME record.
     pub async fn cname(&self, from: &str, to: &str) -> Result<()> {
         self.add(from, RData::CNAME(CNAME(name(to)?))).await
+    }
+
+    /// Adds a TXT record.
+    pub async fn txt(&self, of: &str, text: &str) -> Result<()> {
+        self.add(of, RData::TXT(TXT::new(vec![text.to_owned()]))).await
     }
 
     /// One domain with one exchanger `mx.DOMAIN` at an address.

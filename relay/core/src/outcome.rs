@@ -10,7 +10,7 @@ use postrider_mail::{EnhancedCode, FarReply, FarText, HostName, Outcome, Outcome
 use crate::{
     mx::Unresolved,
     shape::Feedback,
-    tls_policy::{self, AfterTls, TlsFailure, TlsMode},
+    tls_policy::{self, AfterTls, Protection, TlsFailure},
 };
 
 pub use tally::{Again, Ended, Tally};
@@ -67,7 +67,7 @@ pub enum Lack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Context {
     /// How mail to this far side is protected.
-    pub tls: TlsMode,
+    pub tls: Protection,
     /// Whether HELO wasn't tried yet, and nothing of this mail needs EHLO.
     pub may_helo: bool,
     /// How many recipients this transaction has accepted so far.
@@ -281,8 +281,8 @@ fn is_too_many(reply: &FarReply, accepted: u32) -> bool {
     matches!(reply.code.get(), 452 | 552) && says_so && accepted > 0
 }
 
-fn judge_tls(stage: Stage, failure: TlsFailure, mode: TlsMode) -> Ruling {
-    let next = match tls_policy::after_failure(mode, &failure) {
+fn judge_tls(stage: Stage, failure: TlsFailure, protection: Protection) -> Ruling {
+    let next = match tls_policy::after_failure(protection, &failure) {
         AfterTls::GoOnInClear => Next::GoOnInClear,
         AfterTls::ReconnectInClear => Next::ReconnectInClear,
         AfterTls::NextHost => Next::NextHost,

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use postrider_core::tls_policy::Protection;
 use postrider_mail::HostName;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -29,6 +30,16 @@ pub enum Trust {
     Anyone,
     /// One that a known root vouches for, in the host's name.
     Verified,
+}
+
+impl Trust {
+    /// Whom a connection of this protection believes.
+    pub const fn under(protection: Protection) -> Self {
+        match protection {
+            Protection::Clear | Protection::Opportunistic | Protection::Require => Self::Anyone,
+            Protection::Verify => Self::Verified,
+        }
+    }
 }
 
 /// Why there is no TLS with a host.
