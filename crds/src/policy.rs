@@ -62,9 +62,9 @@ pub struct Retry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Clear (no TLS), Opportunistic (where offered, any certificate, in clear if it fails), Require (any certificate, or mail
-    /// waits), or Verify (a certificate of a public authority in the host's name, or mail waits). Built-in default:
-    /// Opportunistic.
+    /// Clear (no TLS), Opportunistic (where offered, any certificate, in clear if it fails), Published (as the recipient's domain
+    /// has published by MTA-STS, or as Opportunistic), Require (any certificate, or mail waits), or Verify (a certificate of a
+    /// public authority in the host's name, or mail waits). Built-in default: Published.
     pub mode: TlsMode,
 }
 
@@ -75,6 +75,8 @@ pub enum TlsMode {
     Clear,
     /// TLS where it works.
     Opportunistic,
+    /// As the recipient's domain has published.
+    Published,
     /// TLS, or mail waits.
     Require,
     /// TLS with a certificate that a public authority gave to that host, or mail waits.

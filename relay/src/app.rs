@@ -50,6 +50,10 @@ pub struct Settings {
     pub dnssec_anchors: Option<PathBuf>,
     /// The port of hosts that MX records name.
     pub mx_port: u16,
+    /// The port of hosts that have MTA-STS policies.
+    pub mta_sts_port: u16,
+    /// A PEM file of authorities to believe beside the public ones.
+    pub roots: Option<PathBuf>,
     /// Where the admin port is bound.
     pub admin: SocketAddr,
     /// Where the control socket lies.

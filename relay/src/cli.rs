@@ -99,6 +99,12 @@ pub struct RunArgs {
     /// The port of the hosts that MX records name; another one than 25 is for tests.
     #[arg(long, value_name = "PORT", default_value_t = 25)]
     pub mx_port: u16,
+    /// The port of the hosts that have MTA-STS policies; another one than 443 is for tests.
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    pub mta_sts_port: u16,
+    /// A PEM file of authorities whose certificates are believed towards far sides beside those of public ones.
+    #[arg(long, value_name = "FILE")]
+    pub roots: Option<PathBuf>,
     /// Where /livez, /readyz, /metrics, /v1/config and /v1/queue are served.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9090")]
     pub admin: SocketAddr,

@@ -11,6 +11,7 @@ pub use terms::{Door, Fence, OpenError, Over, Spoken};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use postrider_core::tls_policy::Protection;
 use postrider_mail::{HostName, Mono, Stage};
 use postrider_queue::incarnation::{Clock, DotPermit};
 use postrider_smtp::{
@@ -48,7 +49,7 @@ pub struct Connection {
     settings: Arc<Settings>,
     clock: Clock,
     opened: Instant,
-    trust: Trust,
+    protection: Protection,
     /// How it ended, once it did.
     ended: Option<Ended>,
 }
@@ -61,8 +62,10 @@ impl Connection {
     pub async fn open(door: &Door, connectors: &Connectors, clock: &Clock) -> Result<Self, OpenError> {
         let tcp = socket::connect(door.address, door.source).await.map_err(OpenError::NoConnection)?;
         let (socket, channel) = if door.is_implicit_tls {
-            let tls =
-                connectors.handshake(tcp, &door.host, &door.trust).await.map_err(OpenError::Handshake)?;
+            let tls = connectors
+                .handshake(tcp, &door.host, &Trust::under(&door.protection))
+                .await
+                .map_err(OpenError::Handshake)?;
             (Socket::Tls(tls), Channel::Tls)
         } else {
             (Socket::Clear(tcp), Channel::Clear)
@@ -75,7 +78,7 @@ impl Connection {
             settings: door.settings.clone(),
             clock: clock.clone(),
             opened: Instant::now(),
-            trust: door.trust.clone(),
+            protection: door.protection.clone(),
             ended: None,
         };
         connection.greet(connectors).await?;
@@ -106,7 +109,7 @@ impl Connection {
                 return Err(HandshakeError::Failed(std::io::ErrorKind::NotConnected.into()));
             }
         };
-        let tls = connectors.handshake(tcp, &self.host, &self.trust).await?;
+        let tls = connectors.handshake(tcp, &self.host, &Trust::under(&self.protection)).await?;
         self.socket = Some(Socket::Tls(tls));
         self.machine.tls_established(self.clock.now());
         Ok(())
@@ -320,6 +323,11 @@ impl Connection {
         &self.host
     }
 
+    /// How it is protected.
+    pub const fn protection(&self) -> &Protection {
+        &self.protection
+    }
+
     /// Where it leads.
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -337,7 +345,7 @@ impl Connection {
 
     /// How it is protected, as logs say it.
     pub fn tls(&self) -> &'static str {
-        match (self.socket.as_ref().is_some_and(Socket::is_tls), &self.trust) {
+        match (self.socket.as_ref().is_some_and(Socket::is_tls), Trust::under(&self.protection)) {
             (false, _) => "clear",
             (true, Trust::Anyone) => "unverified",
             (true, Trust::Verified) => "verified",

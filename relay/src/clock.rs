@@ -1,9 +1,9 @@
-//! The boot-time clock: it goes on while the machine sleeps, and never back.
-//! **Owns:** reading it. **Never:** a wall clock: leases and deadlines must not jump.
+//! The clocks: the boot-time one, which goes on while the machine sleeps and never back, and the one on the wall.
+//! **Owns:** reading them. **Never:** a lease or a deadline by the wall: those must not jump.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use postrider_mail::Mono;
+use postrider_mail::{Due, Mono};
 use postrider_queue::incarnation::Clock;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -23,6 +23,12 @@ pub fn now() -> Mono {
     let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(since.tv_nsec).unwrap_or(0);
     Mono::from_start(Duration::new(seconds, nanos))
+}
+
+/// The wall clock: for what people read, for what outlives the process, and for judging itself.
+pub fn wall() -> Due {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Due::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

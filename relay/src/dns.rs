@@ -24,7 +24,7 @@ use postrider_core::{
 use postrider_mail::{Domain, HostName};
 use prometheus::IntCounterVec;
 
-pub use self::resolve::{Kind, read};
+pub use self::resolve::{Kind, Text, read};
 use self::{cache::Cache, resolve::Resolver, secure::SecureDns};
 
 /// How the DNS is asked.
@@ -125,6 +125,7 @@ struct Inner {
     mx: Cache<MxRecord>,
     v4: Cache<Ipv4Addr>,
     v6: Cache<Ipv6Addr>,
+    texts: Cache<Text>,
     family_grace: Duration,
     lookups: Option<IntCounterVec>,
 }
@@ -151,6 +152,7 @@ impl Dns {
             mx: Cache::new(ttls, entries),
             v4: Cache::new(ttls, entries),
             v6: Cache::new(ttls, entries),
+            texts: Cache::new(ttls, entries),
             family_grace,
             lookups,
         });
@@ -226,6 +228,11 @@ impl Dns {
         self.inner.count(found.as_ref().err());
         // An order without an error has at least one host, and a smarthost is one.
         found.and_then(|hosts| hosts.into_iter().next().ok_or_else(|| absent(host)))
+    }
+
+    /// The TXT records of a name.
+    pub async fn texts(&self, name: &str) -> Answer<Text> {
+        self.inner.texts.lookup(&self.inner.resolver, name).await
     }
 
     async fn order(

@@ -22,6 +22,7 @@ pub mod intake;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
+pub mod mta_sts;
 pub mod remembered;
 pub mod session;
 pub mod settle;

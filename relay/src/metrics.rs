@@ -53,6 +53,8 @@ pub struct Metrics {
     pub dns_lookups: IntCounterVec,
     /// 1 while resolvers give signed answers.
     pub dane_available: IntGauge,
+    /// Looks at what a domain publishes by MTA-STS, by `result`.
+    pub mta_sts_lookups: IntCounterVec,
     /// Claims that turned out to be another incarnation's when settled.
     pub claims_lost: IntCounter,
     /// Final dots sent whose reply never came or whose settle was not confirmed.
@@ -178,6 +180,7 @@ impl Metrics {
                 "Connections to far sides, by TLS.",
                 &["tls"],
             )?,
+            mta_sts_lookups: register_mta_sts(&registry)?,
             dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
             dane_available: gauge(
                 "postrider_dane_available",
@@ -216,6 +219,17 @@ impl Metrics {
         labels::forget(&self.sessions, "listener", name);
         labels::forget(&self.certificate_not_after, "listener", name);
     }
+}
+
+/// The counts are there before the first look, for alerts that ask for a rise.
+fn register_mta_sts(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Looks at the MTA-STS policy of a domain, by result.";
+    let lookups = IntCounterVec::new(Opts::new("postrider_mta_sts_lookups_total", help), &["result"])?;
+    for result in ["none", "kept", "fetched", "failed"] {
+        lookups.with_label_values(&[result]);
+    }
+    registry.register(Box::new(lookups.clone()))?;
+    Ok(lookups)
 }
 
 /// Without a 0 before it, the first message that is owed a signature would raise no alert.

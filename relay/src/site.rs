@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::{policy::SiteLimits, retry::BackoffLimits, tls_policy::TlsMode};
+use postrider_core::{
+    policy::SiteLimits,
+    retry::BackoffLimits,
+    tls_policy::{Intent, Protection},
+};
 use postrider_mail::HostName;
 use postrider_queue::incarnation::{Clock, LeaseHandle};
 use postrider_smtp::{
@@ -64,9 +68,8 @@ pub(crate) struct Shared {
 /// What makes a site: mail that may share connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SiteKey {
-    /// Name and port of each host, in a fixed order.
-    hosts: Vec<(HostName, u16, bool)>,
-    tls: TlsMode,
+    /// Name and port of each host, whether TLS begins with the connection, and its protection; in a fixed order.
+    hosts: Vec<(HostName, u16, bool, Protection)>,
     limits: SiteLimits,
     backoff: BackoffLimits,
     /// Our name towards it.
@@ -79,12 +82,11 @@ pub(crate) struct SiteKey {
 pub(crate) struct Site {
     pool: Arc<Pool<Connection>>,
     pulse: Pulse,
-    tls: TlsMode,
     limits: SiteLimits,
-    /// How to speak to it.
-    settings: Arc<Settings>,
-    /// The same without TLS, for opportunistic mail to a host whose TLS is broken.
+    /// How to speak to it in clear, to a host whose TLS is broken or not wanted; with TLS if offered; with TLS only.
     clear: Arc<Settings>,
+    if_offered: Arc<Settings>,
+    required: Arc<Settings>,
 }
 
 impl Sites {
@@ -189,7 +191,7 @@ impl Shared {
         let mut hosts: Vec<_> = order
             .stops
             .iter()
-            .map(|stop| (stop.host.name.clone(), stop.port, stop.is_implicit_tls))
+            .map(|stop| (stop.host.name.clone(), stop.port, stop.is_implicit_tls, stop.protection.clone()))
             .collect();
         hosts.sort();
         let identity = order.credentials.map(|credentials| {
@@ -197,7 +199,6 @@ impl Shared {
         });
         SiteKey {
             hosts,
-            tls: order.policy.tls,
             limits: order.policy.limits,
             backoff: BackoffLimits::within(&order.policy.retry),
             hostname: order.hostname.clone(),
@@ -217,13 +218,8 @@ impl Shared {
 
 impl Site {
     fn new(key: &SiteKey, order: &Order<'_>, waits: Waits) -> Self {
-        let tls = match key.tls {
-            TlsMode::Clear => Tls::Never,
-            TlsMode::Opportunistic => Tls::IfOffered,
-            TlsMode::Require | TlsMode::Verify => Tls::Required,
-        };
         let settings = Settings {
-            tls,
+            tls: Tls::Required,
             auth: order.credentials.map(|credentials| {
                 sasl::Credentials::new(&credentials.username, credentials.password.expose())
             }),
@@ -234,10 +230,20 @@ impl Site {
         Self {
             pool: Pool::new(pulse.limit(), REUSED_FOR),
             pulse,
-            tls: key.tls,
             limits: key.limits,
             clear: Arc::new(Settings { tls: Tls::Never, ..settings.clone() }),
-            settings: Arc::new(settings),
+            if_offered: Arc::new(Settings { tls: Tls::IfOffered, ..settings.clone() }),
+            required: Arc::new(settings),
         }
+    }
+
+    /// How to speak under an intent.
+    fn settings(&self, intent: Intent) -> Arc<Settings> {
+        let settings = match intent {
+            Intent::Never => &self.clear,
+            Intent::IfOffered => &self.if_offered,
+            Intent::Must => &self.required,
+        };
+        settings.clone()
     }
 }

@@ -12,11 +12,12 @@ use rcgen::{
 };
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
 };
 
 /// For how long certificates are good, as those of public authorities are.
 const GOOD_FOR: Duration = Duration::from_secs(90 * 86_400);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority that clients of a test trust.
 pub struct Authority {
@@ -56,21 +57,43 @@ impl Authority {
 
     /// A certificate for these names.
     pub fn issue(&self, names: &[&str]) -> Result<Certificate> {
+        self.sign(&for_names(names)?)
+    }
+
+    /// The same, whose time was over yesterday.
+    pub fn issue_expired(&self, names: &[&str]) -> Result<Certificate> {
+        let mut params = for_names(names)?;
+        params.not_after -= GOOD_FOR + DAY;
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Result<Certificate> {
         let key = KeyPair::generate()?;
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = for_names(names)?.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         ready(certificate.pem(), certificate.der().clone(), &key)
     }
+}
+
+/// The same server speaks TLS 1.2 only.
+pub fn tls12_only(certificate: &Certificate) -> Result<Arc<ServerConfig>> {
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der.clone()], key)?;
+    Ok(Arc::new(server))
 }
 
 /// A certificate that nobody vouches for, as most mail servers have one.
 pub fn self_signed(name: &str) -> Result<Certificate> {
     let key = KeyPair::generate()?;
-    let certificate = for_names(vec![name.to_owned()])?.self_signed(&key)?;
+    let certificate = for_names(&[name])?.self_signed(&key)?;
     ready(certificate.pem(), certificate.der().clone(), &key)
 }
 
-fn for_names(names: Vec<String>) -> Result<CertificateParams> {
+fn for_names(names: &[&str]) -> Result<CertificateParams> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names)?;
     params.not_after = date_time_ymd(1970, 1, 1) + SystemTime::now().duration_since(UNIX_EPOCH)? + GOOD_FOR;
     Ok(params)

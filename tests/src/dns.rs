@@ -15,7 +15,7 @@ use hickory_proto::{
     op::{HeaderCounts, Metadata, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, CNAME, MX, SOA},
+        rdata::{A, CNAME, MX, SOA, TXT},
     },
 };
 use hickory_server::{
@@ -31,6 +31,8 @@ use crate::{ports, wait::locked};
 
 /// How long records may be kept if nothing else is said: short, so that a change is seen within a test.
 const TTL: u32 = 1;
+/// How many ports are tried, until one is free.
+const TRIES: usize = 10;
 
 /// What goes wrong with the questions for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,16 @@ struct Faults {
 
 impl Dns {
     /// Starts one with an empty zone, on the same port for UDP and TCP.
+    ///
+    /// A port that was free a moment ago may not be: resolvers of other tests ask from random UDP ports, and a process that
+    /// another test is just starting holds the sockets of this one, even closed ones, until its program runs.
     pub async fn start() -> Result<Self> {
+        for _ in 1..TRIES {
+            let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free()?);
+            if let Ok(server) = Self::start_at(address).await {
+                return Ok(server);
+            }
+        }
         Self::start_at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free()?)).await
     }
 
@@ -113,6 +124,11 @@ impl Dns {
     /// Adds a CNAME record.
     pub async fn cname(&self, from: &str, to: &str) -> Result<()> {
         self.add(from, RData::CNAME(CNAME(name(to)?))).await
+    }
+
+    /// Adds a TXT record.
+    pub async fn txt(&self, of: &str, text: &str) -> Result<()> {
+        self.add(of, RData::TXT(TXT::new(vec![text.to_owned()]))).await
     }
 
     /// One domain with one exchanger `mx.DOMAIN` at an address.

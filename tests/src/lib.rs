@@ -20,6 +20,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod mounted;
 pub mod operator;
+pub mod policy_host;
 pub mod ports;
 pub mod postfix;
 pub mod process;

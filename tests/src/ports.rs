@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     sync::{Mutex, PoisonError},
 };
 
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 /// Below the ports that the system gives to clients, so that none of these takes one before it is bound.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// A port at `127.0.0.1` that nothing listens on, and that this process hasn't been given before.
+/// A port at `127.0.0.1` that nothing listens on, neither by TCP nor by UDP, and that this process hasn't been given before.
 pub fn free() -> Result<u16> {
     free_at(Ipv4Addr::LOCALHOST.into())
 }
@@ -21,7 +21,10 @@ pub fn free() -> Result<u16> {
 pub fn free_at(address: IpAddr) -> Result<u16> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_free = |port: &u16| !given.contains(port) && TcpListener::bind((address, *port)).is_ok();
+    let is_free = |port: &u16| {
+        let at = (address, *port);
+        !given.contains(port) && TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok()
+    };
     let mut tries = std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000);
     let port = tries.find(is_free).with_context(|| format!("found no free port at {address}"))?;
     given.insert(port);

@@ -12,6 +12,7 @@ pub mod dkim;
 pub mod explain;
 pub mod manifests;
 pub mod matcher;
+pub mod mta_sts;
 pub mod mx;
 pub mod outcome;
 pub mod policy;

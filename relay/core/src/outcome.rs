@@ -10,7 +10,7 @@ use postrider_mail::{EnhancedCode, FarReply, FarText, HostName, Outcome, Outcome
 use crate::{
     mx::Unresolved,
     shape::Feedback,
-    tls_policy::{self, AfterTls, TlsFailure, TlsMode},
+    tls_policy::{self, AfterTls, Protection, TlsFailure},
 };
 
 pub use tally::{Again, Ended, Tally};
@@ -64,10 +64,10 @@ pub enum Lack {
 }
 
 /// What judging a failure needs to know beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Context {
     /// How mail to this far side is protected.
-    pub tls: TlsMode,
+    pub tls: Protection,
     /// Whether HELO wasn't tried yet, and nothing of this mail needs EHLO.
     pub may_helo: bool,
     /// How many recipients this transaction has accepted so far.
@@ -152,7 +152,7 @@ pub fn judge(failure: Failure, context: &Context) -> Ruling {
             let text = format!("the far side sent what is no reply here: {}", what.as_str());
             host(stage, PROTOCOL, FarText::new(&text))
         }
-        Cause::Tls(failure) => judge_tls(stage, failure, context.tls),
+        Cause::Tls(failure) => judge_tls(stage, failure, &context.tls),
         Cause::NoAuthMechanism => {
             let why = FarText::new("the far side offers no AUTH mechanism that this relay knows");
             host(stage, EnhancedCode::transient(7, 4), why)
@@ -222,7 +222,7 @@ fn judge_reply(stage: Stage, reply: FarReply, context: &Context) -> Ruling {
         Stage::Ehlo if context.may_helo && reply.code.severity() == Severity::Permanent => {
             Ruling { next: Next::Helo, connection: Connection::Keep, feedback: None, ..at_host(stage, reply) }
         }
-        Stage::Tls => judge_tls(stage, TlsFailure::Refused(reply), context.tls),
+        Stage::Tls => judge_tls(stage, TlsFailure::Refused(reply), &context.tls),
         // A greeting of 5yz is a block list or a mistake more often than the truth: other hosts first, and never a bounce.
         Stage::Route
         | Stage::Dns
@@ -281,8 +281,8 @@ fn is_too_many(reply: &FarReply, accepted: u32) -> bool {
     matches!(reply.code.get(), 452 | 552) && says_so && accepted > 0
 }
 
-fn judge_tls(stage: Stage, failure: TlsFailure, mode: TlsMode) -> Ruling {
-    let next = match tls_policy::after_failure(mode, &failure) {
+fn judge_tls(stage: Stage, failure: TlsFailure, protection: &Protection) -> Ruling {
+    let next = match tls_policy::after_failure(protection, &failure) {
         AfterTls::GoOnInClear => Next::GoOnInClear,
         AfterTls::ReconnectInClear => Next::ReconnectInClear,
         AfterTls::NextHost => Next::NextHost,
@@ -299,6 +299,10 @@ fn judge_tls(stage: Stage, failure: TlsFailure, mode: TlsMode) -> Ruling {
         TlsFailure::Certificate(why) => {
             (EnhancedCode::transient(7, 5), None, format!("the certificate is not trusted: {}", why.as_str()))
         }
+    };
+    let text = match protection {
+        Protection::Dane { .. } if reply.is_none() => format!("DANE: {text}"),
+        _ => text,
     };
     let feedback = (next == Next::NextHost).then_some(Feedback::Bad);
     let connection = if keeps { Connection::Keep } else { Connection::Close };

@@ -1,5 +1,5 @@
 //! Whether a connection must, may or won't be encrypted, and what a failure of TLS means.
-//! **Owns:** the modes, the fall-back to clear text and its memory. **Never:** a handshake.
+//! **Owns:** what rules want, what applies to one host, the fall-back to clear text and its memory. **Never:** a handshake.
 //! Only an opportunistic connection may go on in clear: at once, on a new connection, in the same attempt (RFC 7435).
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
@@ -7,30 +7,106 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use postrider_mail::{FarReply, FarText, HostName, Mono};
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    dane::{Demand, HostDane},
+    mta_sts,
+    mx::{Host, Unresolved},
+};
+
 /// How a rule or the defaults want mail to a far side protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum TlsMode {
     /// No TLS, even if offered.
     Clear,
-    /// TLS where offered, with any certificate; in clear where it fails.
-    #[default]
+    /// TLS where offered, with any certificate; in clear where it fails. What the far side has published doesn't count.
     Opportunistic,
+    /// As the far side has published (DANE, else MTA-STS); where it has published nothing, as `Opportunistic`.
+    #[default]
+    Published,
     /// TLS with any certificate, or the mail waits.
     Require,
     /// TLS with a certificate that a trusted authority gave to that host, or the mail waits.
     Verify,
 }
 
+/// How connections to one host are protected, once it is known what the rule wants and the far side has published.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Protection {
+    /// No TLS, even if offered.
+    Clear,
+    /// TLS where offered, with any certificate; in clear where it fails.
+    #[default]
+    Opportunistic,
+    /// TLS with any certificate, or not with this host.
+    Require,
+    /// TLS with a certificate that a trusted authority gave to that host, or not with this host.
+    Verify,
+    /// TLS with a certificate that fits the host's TLSA records, or not with this host.
+    Dane {
+        /// The name that its records are found under.
+        base: HostName,
+        /// What they say.
+        demand: Demand,
+    },
+}
+
 impl TlsMode {
-    /// The name as written in resources, logs and site keys.
+    /// What applies to a host that has published nothing.
+    pub const fn protection(self) -> Protection {
+        match self {
+            Self::Clear => Protection::Clear,
+            Self::Opportunistic | Self::Published => Protection::Opportunistic,
+            Self::Require => Protection::Require,
+            Self::Verify => Protection::Verify,
+        }
+    }
+
+    /// The name as written in resources and explanations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clear => "Clear",
             Self::Opportunistic => "Opportunistic",
+            Self::Published => "Published",
             Self::Require => "Require",
             Self::Verify => "Verify",
         }
     }
+}
+
+/// How a host is protected, by what the rule wants, its own records say and its domain has published; none, if mail may not go
+/// there (RFC 7672 2.1.2, RFC 8461 5). DANE goes first: a policy that lets a host pass doesn't help one that fails by its records,
+/// and one that doesn't name it takes nothing from a host whose records vouch for it (RFC 8461 2).
+pub fn for_host(
+    mode: TlsMode,
+    dane: &HostDane,
+    published: Option<&mta_sts::Policy>,
+    host: &HostName,
+) -> Option<Protection> {
+    match (mode, dane) {
+        (TlsMode::Published, HostDane::Demand { base, demand }) => {
+            return Some(Protection::Dane { base: base.clone(), demand: demand.clone() });
+        }
+        (TlsMode::Published, HostDane::Unusable(_)) => return None,
+        _ => {}
+    }
+    match published {
+        Some(policy) if mode == TlsMode::Published && policy.mode == mta_sts::Mode::Enforce => {
+            policy.allows(host).then_some(Protection::Verify)
+        }
+        _ => Some(mode.protection()),
+    }
+}
+
+/// Why none of these hosts may be mailed to, where [`for_host`] allows none; nothing where there is none.
+pub fn refusal(hosts: &[(Host, HostDane)]) -> Option<Unresolved> {
+    let unproven = hosts.iter().find_map(|(host, dane)| match dane {
+        HostDane::Unusable(failure) => {
+            Some(Unresolved::Unproven { name: host.name.as_str().into(), failure: *failure })
+        }
+        HostDane::None | HostDane::Demand { .. } => None,
+    });
+    let first = || Some(Unresolved::NotInPolicy(hosts.first()?.0.name.as_str().into()));
+    unproven.or_else(first)
 }
 
 /// What to do about STARTTLS on one connection.
@@ -45,11 +121,11 @@ pub enum Intent {
 }
 
 /// What to do about STARTTLS on a new connection. `is_known_broken`: see [`BrokenTls`].
-pub const fn intent(mode: TlsMode, is_known_broken: bool) -> Intent {
-    match (mode, is_known_broken) {
-        (TlsMode::Clear, _) | (TlsMode::Opportunistic, true) => Intent::Never,
-        (TlsMode::Opportunistic, false) => Intent::IfOffered,
-        (TlsMode::Require | TlsMode::Verify, _) => Intent::Must,
+pub const fn intent(protection: &Protection, is_known_broken: bool) -> Intent {
+    match (protection, is_known_broken) {
+        (Protection::Clear, _) | (Protection::Opportunistic, true) => Intent::Never,
+        (Protection::Opportunistic, false) => Intent::IfOffered,
+        (Protection::Require | Protection::Verify | Protection::Dane { .. }, _) => Intent::Must,
     }
 }
 
@@ -77,16 +153,14 @@ pub enum AfterTls {
     NextHost,
 }
 
-/// What a failure means under a mode.
-pub const fn after_failure(mode: TlsMode, failure: &TlsFailure) -> AfterTls {
-    match (mode, failure) {
-        (TlsMode::Require | TlsMode::Verify, _) => AfterTls::NextHost,
-        (TlsMode::Clear | TlsMode::Opportunistic, TlsFailure::NotOffered | TlsFailure::Refused(_)) => {
-            AfterTls::GoOnInClear
-        }
-        (TlsMode::Clear | TlsMode::Opportunistic, TlsFailure::Handshake(_) | TlsFailure::Certificate(_)) => {
-            AfterTls::ReconnectInClear
-        }
+/// What a failure means under a protection.
+pub const fn after_failure(protection: &Protection, failure: &TlsFailure) -> AfterTls {
+    match protection {
+        Protection::Require | Protection::Verify | Protection::Dane { .. } => AfterTls::NextHost,
+        Protection::Clear | Protection::Opportunistic => match failure {
+            TlsFailure::NotOffered | TlsFailure::Refused(_) => AfterTls::GoOnInClear,
+            TlsFailure::Handshake(_) | TlsFailure::Certificate(_) => AfterTls::ReconnectInClear,
+        },
     }
 }
 
@@ -139,8 +213,15 @@ impl BrokenTls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mx::DnsFailure;
 
-    const ALL: [TlsMode; 4] = [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify];
+    fn dane() -> Protection {
+        Protection::Dane { base: host("mx.example"), demand: Demand::Encrypted }
+    }
+
+    fn host(name: &str) -> HostName {
+        HostName::parse(name).expect("a name")
+    }
 
     fn failures() -> [TlsFailure; 4] {
         let refused = FarReply {
@@ -158,11 +239,12 @@ mod tests {
 
     #[test]
     fn only_opportunistic_mail_goes_on_in_clear() {
-        for mode in ALL {
+        use Protection::{Clear, Opportunistic, Require, Verify};
+        for protection in [Clear, Opportunistic, Require, Verify, dane()] {
             for failure in failures() {
-                let goes_on = after_failure(mode, &failure) != AfterTls::NextHost;
-                let may = matches!(mode, TlsMode::Clear | TlsMode::Opportunistic);
-                assert_eq!(goes_on, may, "{mode:?} {failure:?}");
+                let goes_on = after_failure(&protection, &failure) != AfterTls::NextHost;
+                let may = matches!(protection, Protection::Clear | Protection::Opportunistic);
+                assert_eq!(goes_on, may, "{protection:?} {failure:?}");
             }
         }
     }
@@ -170,7 +252,7 @@ mod tests {
     #[test]
     fn a_failed_handshake_needs_a_new_connection_and_a_refusal_does_not() {
         let [not_offered, refused, handshake, _] = failures();
-        let after = |failure| after_failure(TlsMode::Opportunistic, failure);
+        let after = |failure| after_failure(&Protection::Opportunistic, failure);
         assert_eq!(after(&not_offered), AfterTls::GoOnInClear);
         assert_eq!(after(&refused), AfterTls::GoOnInClear);
         assert_eq!(after(&handshake), AfterTls::ReconnectInClear);
@@ -185,8 +267,45 @@ mod tests {
         assert!(broken.contains(&host, address, at.after(Duration::from_secs(60))));
         assert!(!broken.contains(&host, other, at));
         assert!(!broken.contains(&host, address, at.after(BrokenTls::REMEMBERED_FOR)));
-        assert_eq!(intent(TlsMode::Opportunistic, true), Intent::Never);
-        assert_eq!(intent(TlsMode::Require, true), Intent::Must);
+        assert_eq!(intent(&Protection::Opportunistic, true), Intent::Never);
+        assert_eq!(intent(&Protection::Require, true), Intent::Must);
+        assert_eq!(intent(&dane(), true), Intent::Must);
+    }
+
+    #[test]
+    fn only_an_enforced_policy_counts_and_only_where_the_rule_asks_for_it() {
+        let policy = |mode: &str| {
+            let file = format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: 86400\n");
+            mta_sts::Policy::parse(file.as_bytes()).expect("a policy")
+        };
+        let enforce = policy("enforce");
+        let published = |policy: Option<&_>, name: &str| {
+            for_host(TlsMode::Published, &HostDane::None, policy, &host(name))
+        };
+        assert_eq!(published(Some(&enforce), "mx.example"), Some(Protection::Verify));
+        assert_eq!(published(Some(&enforce), "other.example"), None);
+        assert_eq!(published(Some(&policy("testing")), "other.example"), Some(Protection::Opportunistic));
+        assert_eq!(published(Some(&policy("none")), "other.example"), Some(Protection::Opportunistic));
+        assert_eq!(published(None, "mx.example"), Some(Protection::Opportunistic));
+        for mode in [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify] {
+            let other = host("other.example");
+            assert_eq!(for_host(mode, &HostDane::None, Some(&enforce), &other), Some(mode.protection()));
+        }
+    }
+
+    #[test]
+    fn what_a_host_says_by_dane_goes_before_its_domains_policy() {
+        let file = b"version: STSv1\nmode: enforce\nmx: other.example\nmax_age: 86400\n";
+        let policy = mta_sts::Policy::parse(file).expect("a policy");
+        let demand = HostDane::Demand { base: host("mx.example"), demand: Demand::Encrypted };
+        let broken = HostDane::Unusable(DnsFailure::Bogus);
+        let of = |mode, said: &HostDane| for_host(mode, said, Some(&policy), &host("mx.example"));
+        assert_eq!(of(TlsMode::Published, &demand), Some(dane()));
+        assert_eq!(of(TlsMode::Published, &broken), None);
+        for mode in [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify] {
+            assert_eq!(of(mode, &demand), Some(mode.protection()));
+            assert_eq!(of(mode, &broken), Some(mode.protection()));
+        }
     }
 
     #[test]

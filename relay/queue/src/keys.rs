@@ -1,7 +1,7 @@
 //! Every key of the queue.
 //! **Owns:** their names. **Never:** their values (record.rs and the scripts).
-//! All keys of a partition share the hash tag `{FLEET/PARTITION}`, so that they share a slot of a cluster. A limit (`limit:KEY`) and the
-//! slots of a site (`slots:SITE`) are a fleet's, but have the tag of the partition that keeps them: its connections lead nowhere else.
+//! All keys of a partition share the hash tag `{FLEET/PARTITION}`, so that they share a slot of a cluster. A limit (`limit:KEY`), the
+//! slots of a site (`slots:SITE`) and a note (`note:NAME`) are a fleet's, but have the tag of the partition that keeps them: its connections lead nowhere else.
 
 use postrider_mail::{PartitionName, QueueId};
 
@@ -53,6 +53,11 @@ impl Keys {
     /// A key by its name within the partition: `meta`, `pods`, `totals`, …
     pub fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// `note:NAME`.
+    pub fn note(&self, name: &str) -> String {
+        format!("{}note:{name}", self.prefix)
     }
 
     /// `m:ID`.

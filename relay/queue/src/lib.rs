@@ -18,6 +18,7 @@ pub mod keys;
 pub mod lane;
 pub mod limit;
 pub mod model;
+pub mod note;
 pub mod partition;
 pub mod preflight;
 pub mod reap;

@@ -70,12 +70,16 @@ impl Shards {
         Ok(Granted { tokens, again_after: Duration::from_micros(wait) })
     }
 
-    /// The usable shard that keeps what is named `key`: the one with the highest hash of both names, so that most names stay where
-    /// they are when a shard comes or goes.
+    /// The shard that keeps the limit or slots named `key`; none while it may have just moved.
     pub(crate) fn keeper(&self, key: &str) -> Result<Partition, Unavailable> {
         if self.changed_for() < TOKEN_LIFE {
             return Err(refused("the set of usable shards just changed; limits wait for a second"));
         }
+        self.closest(key)
+    }
+
+    /// The usable shard with the highest hash of its name and `key`, so that most keys stay where they are when a shard comes or goes.
+    pub(crate) fn closest(&self, key: &str) -> Result<Partition, Unavailable> {
         let usable = self.usable();
         let best = usable.into_iter().max_by_key(|partition| weight(key, partition.name()));
         best.ok_or_else(|| refused("no shard is usable"))

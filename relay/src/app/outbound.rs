@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use postrider_smtp::timer::Waits;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{Relay, queue::Queue};
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
         Dns, DnsSettings,
         secure::{Anchors, SecureDns},
     },
+    mta_sts::{Fetcher, Policies},
     site::Sites,
     tls::connect::Connectors,
 };
@@ -26,12 +28,16 @@ use crate::{
 /// # Errors
 /// No nameserver is known, or TLS can't be set up.
 pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
+    let (dns, connectors) = (dns(relay)?, connectors(relay)?);
+    let fetcher = Fetcher::new(connectors.clone(), relay.settings.mta_sts_port);
+    let lookups = relay.metrics.mta_sts_lookups.clone();
     let Outbound { dispatcher, sites, serving, opener } = outbound::build(outbound::Parts {
         config: relay.config.clone(),
-        dns: dns(relay)?,
+        policies: Policies::new(dns.clone(), fetcher, relay.shards.clone(), lookups),
+        dns,
         mx_port: relay.settings.mx_port,
         own_addresses: own_addresses(),
-        connectors: Connectors::new(&[]).context("TLS towards far sides")?,
+        connectors,
         waits: Waits::default(),
         clock: clock::boot_clock(),
         metrics: relay.metrics.clone(),
@@ -47,6 +53,16 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
     relay.serve(queue.run());
     relay.serve(relay.heartbeat.pulse().run());
     Ok((dispatcher, sites))
+}
+
+fn connectors(relay: &Relay) -> Result<Connectors> {
+    let roots = match &relay.settings.roots {
+        None => Vec::new(),
+        Some(file) => CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(|| format!("--roots {}: expected certificates in PEM", file.display()))?,
+    };
+    Connectors::new(&roots).context("TLS towards far sides")
 }
 
 /// The DNS, and what finds out whether it gives signed answers.

@@ -18,6 +18,8 @@ pub fn run(args: RunArgs) -> Result<()> {
         dns: args.dns,
         dnssec_anchors: args.dnssec_anchors,
         mx_port: args.mx_port,
+        mta_sts_port: args.mta_sts_port,
+        roots: args.roots,
         admin: args.admin,
         ctl: args.ctl,
         listen: args.listen.into_iter().map(|listen| (listen.name, listen.address)).collect(),

@@ -6,13 +6,14 @@ use std::{
     sync::Arc,
 };
 
+use postrider_core::tls_policy::Protection;
 use postrider_mail::HostName;
 use postrider_queue::{claim::Claim, incarnation::LeaseHandle};
 use postrider_smtp::client::{Answered, Ended, Settings};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::tls::connect::{HandshakeError, Trust};
+use crate::tls::connect::HandshakeError;
 
 /// Where and how to connect.
 #[derive(Clone)]
@@ -25,8 +26,8 @@ pub struct Door {
     pub source: Option<IpAddr>,
     /// How to speak.
     pub settings: Arc<Settings>,
-    /// Whom TLS believes.
-    pub trust: Trust,
+    /// How it is protected.
+    pub protection: Protection,
     /// Whether TLS begins with the connection.
     pub is_implicit_tls: bool,
 }

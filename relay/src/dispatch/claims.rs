@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use postrider_mail::Due;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dispatcher, Slot, desks::Desk, ports::tag};
 use crate::{
+    clock,
     config::ConfigSource,
     failpoint::{self, Step},
 };
@@ -165,14 +166,8 @@ fn is_skewed(claimed: &Claimed) -> bool {
 
 /// How far this machine's clock is from the queue's.
 fn skew(theirs: Due) -> Duration {
-    let ours = wall_clock();
+    let ours = clock::wall();
     ours.until(theirs).max(theirs.until(ours))
-}
-
-/// The wall clock: for what people read, and for judging itself.
-pub(super) fn wall_clock() -> Due {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Due::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// How often the queue is asked.
@@ -240,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_skew_is_seen_in_both_directions() {
-        let now = wall_clock();
+        let now = clock::wall();
         let hour = Duration::from_secs(3_600);
         assert!(skew(now) < SKEW_MAX);
         assert!(skew(now.after(hour)) > SKEW_MAX);

@@ -18,17 +18,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Dispatcher, Slot, WINDOW, Window,
-    claims::{ClaimLoop, wall_clock},
+    claims::ClaimLoop,
     desks::{Desk, Desks},
     ports::{Lanes, LiveHosts, LiveStore, tag},
     room::Rooms,
 };
 use crate::{
+    clock,
     config::ConfigSource,
     delivery::{self, Ports},
     dns::Dns,
     heartbeat::{Facts, Running},
     metrics::Metrics,
+    mta_sts::Policies,
     settle::Settler,
     shutdown::Shutdown,
     site::Sites,
@@ -41,6 +43,8 @@ pub struct Parts {
     pub config: ConfigSource,
     /// The DNS.
     pub dns: Dns,
+    /// What domains publish of TLS.
+    pub policies: Policies,
     /// Where the hosts of MX records listen: 25 but in tests.
     pub mx_port: u16,
     /// Addresses of this relay: mail to them would go in a circle.
@@ -111,7 +115,7 @@ pub fn build(parts: Parts) -> Outbound {
     let is_one_alone = Arc::new(AtomicBool::new(false));
     let starter = Starter {
         lanes: Lanes { desks: desks.clone(), window: window.clone(), config: parts.config.clone() },
-        hosts: LiveHosts::new(parts.dns, parts.mx_port, parts.own_addresses),
+        hosts: LiveHosts::new(parts.dns, parts.policies, parts.mx_port, parts.own_addresses),
         sites: sites.clone(),
         running: parts.running,
         metrics: parts.metrics,
@@ -222,7 +226,7 @@ impl Starter {
             dns: self.hosts,
         };
         let told = delivery::deliver(claimed, body, &ports, &config, rand::random()).await;
-        told.publish(&self.metrics, config.logging.addresses, wall_clock());
+        told.publish(&self.metrics, config.logging.addresses, clock::wall());
         self.metrics.attempts_running.dec();
         drop(slot);
     }

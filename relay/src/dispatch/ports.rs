@@ -10,8 +10,11 @@ use std::{
 use futures::future::join_all;
 use postrider_core::{
     config::{Config, ConfigHash, HostAddress, Protocol, Smarthost, SmarthostHost},
+    dane::HostDane,
+    mta_sts::Kept,
     mx::{self, Destinations, Host, Unresolved},
     route::{Action, Decision, Target},
+    tls_policy::{self, TlsMode},
 };
 use postrider_mail::{Domain, HostName};
 use postrider_queue::{
@@ -26,6 +29,7 @@ use crate::{
     config::ConfigSource,
     delivery::{Hosts, Store},
     dns::Dns,
+    mta_sts::Policies,
     site::Stop,
 };
 
@@ -125,6 +129,7 @@ pub fn tag(config: &Config) -> ConfigTag {
 #[derive(Clone)]
 pub struct LiveHosts {
     dns: Dns,
+    policies: Policies,
     mx_port: u16,
     own_addresses: Arc<[IpAddr]>,
     /// Where mail may go, by the config that said so.
@@ -136,8 +141,8 @@ type To = (ConfigHash, Arc<Destinations>);
 
 impl LiveHosts {
     /// `mx_port` is where the hosts of MX records listen (25, but in tests); mail to `own_addresses` would go in a circle.
-    pub fn new(dns: Dns, mx_port: u16, own_addresses: Vec<IpAddr>) -> Self {
-        Self { dns, mx_port, own_addresses: own_addresses.into(), to: Arc::default() }
+    pub fn new(dns: Dns, policies: Policies, mx_port: u16, own_addresses: Vec<IpAddr>) -> Self {
+        Self { dns, policies, mx_port, own_addresses: own_addresses.into(), to: Arc::default() }
     }
 
     fn destinations(&self, config: &Config) -> Arc<Destinations> {
@@ -157,14 +162,58 @@ impl LiveHosts {
         }
     }
 
-    async fn exchangers(&self, domain: &Domain, to: &Destinations) -> Result<Vec<Stop>, Unresolved> {
-        let hosts = self.dns.hosts(domain, to).await?;
-        Ok(hosts.into_iter().map(|host| Stop { host, port: self.mx_port, is_implicit_tls: false }).collect())
+    async fn exchangers(
+        &self,
+        domain: &Domain,
+        to: &Destinations,
+        mode: TlsMode,
+    ) -> Result<Vec<Stop>, Unresolved> {
+        if mode != TlsMode::Published {
+            let hosts = self.dns.hosts(domain, to).await?;
+            let hosts = hosts.into_iter().map(|host| (host, HostDane::None)).collect();
+            return self.allowed(hosts, mode, None);
+        }
+        let hosts = self.dns.vouched_hosts(domain, self.mx_port, to);
+        let (hosts, kept) = tokio::join!(hosts, self.policies.of(domain, to));
+        let hosts = hosts?;
+        match self.allowed(hosts.clone(), mode, kept.as_deref()) {
+            // RFC 8461 5.1: the domain may have other hosts by now, and another policy.
+            Err(Unresolved::NotInPolicy(_)) => {
+                let kept = self.policies.anew(domain, to).await;
+                self.allowed(hosts, mode, kept.as_deref())
+            }
+            found => found,
+        }
+    }
+
+    /// The hosts that their own records and the domain's policy allow.
+    fn allowed(
+        &self,
+        hosts: Vec<(Host, HostDane)>,
+        mode: TlsMode,
+        kept: Option<&Kept>,
+    ) -> Result<Vec<Stop>, Unresolved> {
+        let refused = tls_policy::refusal(&hosts);
+        let policy = kept.map(|kept| &kept.policy);
+        let stop = |(host, dane): (Host, HostDane)| {
+            let protection = tls_policy::for_host(mode, &dane, policy, &host.name)?;
+            Some(Stop { host, port: self.mx_port, is_implicit_tls: false, protection })
+        };
+        let stops: Vec<Stop> = hosts.into_iter().filter_map(stop).collect();
+        match refused {
+            Some(why) if stops.is_empty() => Err(why),
+            _ => Ok(stops),
+        }
     }
 
     /// The hosts of a smarthost that were found; if none was, why the first wasn't.
-    async fn smarthosts(&self, smarthost: &Smarthost, to: &Destinations) -> Result<Vec<Stop>, Unresolved> {
-        let found = join_all(smarthost.hosts.iter().map(|one| self.smarthost(one, to))).await;
+    async fn smarthosts(
+        &self,
+        smarthost: &Smarthost,
+        to: &Destinations,
+        mode: TlsMode,
+    ) -> Result<Vec<Stop>, Unresolved> {
+        let found = join_all(smarthost.hosts.iter().map(|one| self.smarthost(one, to, mode))).await;
         let mut first_error = None;
         let mut stops = Vec::new();
         for one in found {
@@ -181,7 +230,12 @@ impl LiveHosts {
         }
     }
 
-    async fn smarthost(&self, one: &SmarthostHost, to: &Destinations) -> Result<Stop, Unresolved> {
+    async fn smarthost(
+        &self,
+        one: &SmarthostHost,
+        to: &Destinations,
+        mode: TlsMode,
+    ) -> Result<Stop, Unresolved> {
         let host = match &one.host {
             HostAddress::Name(name) => self.dns.addresses(name, to).await?,
             HostAddress::Ip(address) => {
@@ -189,7 +243,8 @@ impl LiveHosts {
                 Host { name: name_of(*address), preference: 0, addresses: vec![*address] }
             }
         };
-        Ok(Stop { host, port: one.port, is_implicit_tls: one.protocol == Protocol::Smtps })
+        let is_implicit_tls = one.protocol == Protocol::Smtps;
+        Ok(Stop { host, port: one.port, is_implicit_tls, protection: mode.protection() })
     }
 }
 
@@ -200,15 +255,15 @@ impl Hosts for LiveHosts {
         claimed: &Claimed,
         config: &Config,
     ) -> Result<Vec<Stop>, Unresolved> {
-        let to = self.destinations(config);
+        let (to, mode) = (self.destinations(config), decision.policy.tls);
         match &decision.action {
-            Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to).await,
-            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to).await,
+            Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to, mode).await,
+            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to, mode).await,
             Action::Try(Target::Mx)
             | Action::Reject(_)
             | Action::Discard
             | Action::Hold { .. }
-            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to).await,
+            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to, mode).await,
         }
     }
 }

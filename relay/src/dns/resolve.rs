@@ -69,6 +69,20 @@ impl Kind for Ipv6Addr {
     }
 }
 
+/// The text of a TXT record: its strings in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub Box<str>);
+
+impl Kind for Text {
+    const TYPE: RecordType = RecordType::TXT;
+    /// Bytes that are no UTF-8 are made visible: no record that is looked for has any.
+    fn read(data: &RData) -> Option<Self> {
+        let RData::TXT(txt) = data else { return None };
+        let bytes: Vec<u8> = txt.txt_data.iter().flat_map(|string| string.iter().copied()).collect();
+        Some(Self(String::from_utf8_lossy(&bytes).into()))
+    }
+}
+
 /// An answer, and how long it holds.
 #[derive(Debug, Clone)]
 pub(super) struct Said<T> {

@@ -309,7 +309,7 @@ impl<'a> Run<'a> {
     fn judge(&mut self, batch: &[u32], answers: Vec<Answered>, connection: &Connection) -> Vec<u32> {
         let host = connection.host().clone();
         let accepted = verdict::accepted(&answers);
-        let context = Context { tls: self.site.tls, may_helo: false, accepted };
+        let context = Context { tls: connection.protection().clone(), may_helo: false, accepted };
         let mut again = Vec::new();
         for (number, answered) in batch.iter().zip(answers) {
             let ruling = match answered.answer {
@@ -338,9 +338,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn charge_all(&mut self, failure: Failure, host: &HostName) {
-        let ruling = outcome::judge(failure, &Context { tls: self.site.tls, may_helo: false, accepted: 0 });
-        self.charge(&self.tally.pending(), &ruling, host);
+    fn charge_all(&mut self, failure: Failure, stop: &Stop) {
+        let ruling = outcome::judge(failure, &opening::context(stop));
+        self.charge(&self.tally.pending(), &ruling, &stop.host.name);
     }
 
     fn charge(&mut self, numbers: &[u32], ruling: &Ruling, host: &HostName) {

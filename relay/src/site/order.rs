@@ -8,6 +8,7 @@ use postrider_core::{
     mx::{Destinations, Host},
     policy::Policy,
     route::{Action, Decision, Target},
+    tls_policy::Protection,
 };
 use postrider_mail::{HostName, Recipient};
 use postrider_queue::{Claim, Claimed, Delivery};
@@ -23,6 +24,8 @@ pub struct Stop {
     pub port: u16,
     /// Whether TLS begins with the connection.
     pub is_implicit_tls: bool,
+    /// How connections to it are protected.
+    pub protection: Protection,
 }
 
 /// One delivery to some hosts.

@@ -7,7 +7,7 @@ pub mod dane;
 
 use std::{sync::Arc, time::Duration};
 
-use postrider_core::dane::Demand;
+use postrider_core::{dane::Demand, tls_policy::Protection};
 use postrider_mail::HostName;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -39,6 +39,18 @@ pub enum Trust {
         /// What the records say.
         demand: Demand,
     },
+}
+
+impl Trust {
+    /// Whom a connection of this protection believes.
+    pub fn under(protection: &Protection) -> Self {
+        match protection {
+            Protection::Clear | Protection::Opportunistic | Protection::Require => Self::Anyone,
+            Protection::Verify => Self::Verified,
+            Protection::Dane { demand: Demand::Encrypted, .. } => Self::Anyone,
+            Protection::Dane { base, demand } => Self::Dane { base: base.clone(), demand: demand.clone() },
+        }
+    }
 }
 
 /// Why there is no TLS with a host.

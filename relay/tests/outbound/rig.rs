@@ -34,6 +34,7 @@ use postrider_relay::{
     dns::{Dns, DnsSettings},
     heartbeat::{self, Heartbeat},
     metrics::Metrics,
+    mta_sts::{Fetcher, Policies},
     shutdown::Shutdown,
     site::Sites,
     tls::connect::Connectors,
@@ -165,12 +166,16 @@ impl Rig {
         let work = TaskTracker::new();
         let heartbeat = Heartbeat::start(shards.partitions(), &metrics).unwrap();
         let dns = Dns::new(DnsSettings::new(vec!["127.0.0.1:9".parse().unwrap()])).unwrap();
+        let connectors = Connectors::new(&[]).unwrap();
+        let fetcher = Fetcher::new(connectors.clone(), 443);
+        let lookups = metrics.mta_sts_lookups.clone();
         let Outbound { dispatcher, sites, serving, opener } = outbound::build(Parts {
             config: source,
+            policies: Policies::new(dns.clone(), fetcher, shards.clone(), lookups),
             dns,
             mx_port: 25,
             own_addresses: Vec::new(),
-            connectors: Connectors::new(&[]).unwrap(),
+            connectors,
             waits,
             clock: clock::boot_clock(),
             metrics: metrics.clone(),

@@ -110,7 +110,7 @@ fn smarthost(
     let mode = block.tls.as_ref().map(|tls| tls_mode(tls.mode));
     let mut credentials = None;
     if let Some(auth) = &block.auth {
-        if let Some(mode @ (TlsMode::Clear | TlsMode::Opportunistic)) = mode {
+        if let Some(mode @ (TlsMode::Clear | TlsMode::Opportunistic | TlsMode::Published)) = mode {
             let at = format!("{field}.tls.mode");
             let problem = Problem::invalid(at, format!("{} beside auth", mode.as_str()), "Require or Verify");
             problems.push(problem.advise("passwords are not sent in clear"));
@@ -217,6 +217,7 @@ fn tls_mode(mode: crds::TlsMode) -> TlsMode {
     match mode {
         crds::TlsMode::Clear => TlsMode::Clear,
         crds::TlsMode::Opportunistic => TlsMode::Opportunistic,
+        crds::TlsMode::Published => TlsMode::Published,
         crds::TlsMode::Require => TlsMode::Require,
         crds::TlsMode::Verify => TlsMode::Verify,
     }

@@ -74,6 +74,17 @@ pub enum Unresolved {
     /// A smarthost named by a rule doesn't exist.
     #[error("the smarthost {0} has no address")]
     SmarthostAbsent(Box<str>),
+    /// The domain's MTA-STS policy is enforced and names none of its hosts.
+    #[error("the domain's MTA-STS policy does not allow {0}, nor another of its mail hosts")]
+    NotInPolicy(Box<str>),
+    /// What DANE demands of the host isn't known, nor of any other host of the domain.
+    #[error("DANE: the TLSA records of {name}, and of each other mail host, can't be had: {}", failure.as_str())]
+    Unproven {
+        /// The first host.
+        name: Box<str>,
+        /// How.
+        failure: DnsFailure,
+    },
     /// A look-up failed.
     #[error("the DNS look-up of {name} failed: {}", failure.as_str())]
     Failed {
@@ -96,6 +107,8 @@ impl Unresolved {
             | Self::OtherFamily
             | Self::TooMany
             | Self::SmarthostAbsent(_)
+            | Self::NotInPolicy(_)
+            | Self::Unproven { .. }
             | Self::Failed { .. } => OutcomeKind::Deferred,
         }
     }
@@ -109,6 +122,8 @@ impl Unresolved {
             Self::Loop => EnhancedCode::permanent(4, 6),
             Self::Forbidden(_) | Self::OtherFamily | Self::TooMany => EnhancedCode::transient(4, 4),
             Self::SmarthostAbsent(_) | Self::Failed { .. } => EnhancedCode::transient(4, 3),
+            Self::NotInPolicy(_) => EnhancedCode::transient(7, 0),
+            Self::Unproven { .. } => EnhancedCode::transient(7, 5),
         }
     }
 
@@ -119,6 +134,12 @@ impl Unresolved {
                 Some("if mail should go there, list it in the MailRelay's spec.allowedDestinations.cidrs")
             }
             Self::SmarthostAbsent(_) => Some("check the rule's spec.route.smarthost.hosts"),
+            Self::NotInPolicy(_) => Some(
+                "the domain's administrator has to mend its policy; a rule with policy.tls.mode Opportunistic goes before it",
+            ),
+            Self::Unproven { .. } => Some(
+                "the domain's administrator has to mend its DNS; a rule with policy.tls.mode Opportunistic goes before it",
+            ),
             Self::OtherFamily
             | Self::TooMany
             | Self::Failed { .. }
@@ -140,6 +161,8 @@ impl Unresolved {
             Self::Loop => "loop",
             Self::Forbidden(_) => "forbidden",
             Self::OtherFamily => "other_family",
+            Self::NotInPolicy(_) => "not_in_policy",
+            Self::Unproven { .. } => "unproven",
             Self::Failed { .. } => "failed",
         }
     }

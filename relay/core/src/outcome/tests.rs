@@ -106,9 +106,15 @@ fn an_unanswered_dot_ends_the_attempt_and_is_counted() {
 fn tls_fails_as_its_mode_says() {
     let handshake = || Cause::Tls(TlsFailure::Handshake(FarText::new("alert")));
     let of = |tls, cause| judge(Failure { stage: Stage::Tls, cause }, &Context { tls, ..Context::default() });
-    assert_eq!(of(TlsMode::Opportunistic, handshake()).next, Next::ReconnectInClear);
-    assert_eq!(of(TlsMode::Opportunistic, Cause::Reply(reply("454 4.7.0 no"))).next, Next::GoOnInClear);
-    for mode in [TlsMode::Require, TlsMode::Verify] {
+    assert_eq!(of(Protection::Opportunistic, handshake()).next, Next::ReconnectInClear);
+    assert_eq!(of(Protection::Opportunistic, Cause::Reply(reply("454 4.7.0 no"))).next, Next::GoOnInClear);
+    let dane = Protection::Dane {
+        base: HostName::parse("mx.example").unwrap(),
+        demand: crate::dane::Demand::Encrypted,
+    };
+    let told = of(dane.clone(), Cause::Tls(TlsFailure::NotOffered)).explanation;
+    assert!(told.as_str().starts_with("DANE: "), "{told:?}");
+    for mode in [Protection::Require, Protection::Verify, dane] {
         for (cause, status) in [
             (handshake(), "4.7.5"),
             (Cause::Tls(TlsFailure::NotOffered), "4.7.4"),

@@ -52,8 +52,13 @@ fn fields() -> impl Strategy<Value = PolicyFields> {
             retry_max_age: age.map(seconds),
             retry_delay_notice: notice.map(seconds),
             tls: tls.map(|index| {
-                [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify]
-                    [usize::try_from(index).expect("small")]
+                [
+                    TlsMode::Clear,
+                    TlsMode::Opportunistic,
+                    TlsMode::Published,
+                    TlsMode::Require,
+                    TlsMode::Verify,
+                ][usize::try_from(index).expect("small")]
             }),
             connections: connections.map(|count| u32::try_from(count).expect("small")),
             ..Default::default()

@@ -1,4 +1,4 @@
-//! Rates and slots that hold for a fleet.
+//! Rates, slots and notes that hold for a fleet.
 
 use std::time::Duration;
 
@@ -46,4 +46,20 @@ async fn slots_are_shared_and_those_of_the_dead_are_free() {
     assert_eq!(freed.count, 4);
     pods[1].give_slots(freed).await.expect("an answer");
     assert_eq!(take(1, 9).await.count, 4);
+}
+
+#[tokio::test]
+async fn a_note_is_the_fleets_and_ends_with_its_time() {
+    let server = Server::start().await;
+    let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
+    let (hour, moment) = (Duration::from_secs(3_600), Duration::from_millis(1));
+    assert_eq!(pods[0].note("a").await.expect("an answer"), None);
+    pods[0].take_note("a", b"one", hour).await.expect("an answer");
+    assert_eq!(pods[1].note("a").await.expect("an answer").as_deref(), Some(&b"one"[..]));
+    pods[1].take_note("a", b"two", moment).await.expect("an answer");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(pods[0].note("a").await.expect("an answer"), None);
+    let long = vec![0; postrider_queue::note::MAX_BYTES + 1];
+    pods[0].take_note("long", &long, hour).await.expect("an answer");
+    assert_eq!(pods[0].note("long").await.expect("an answer"), None, "it isn't kept");
 }

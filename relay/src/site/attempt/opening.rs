@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant as Clocked};
 
 use postrider_core::{
     outcome::{self, Cause, Context, Failure, Next, Ruling},
-    tls_policy::{self, Intent, TlsMode},
+    tls_policy::{self, Intent, Protection},
 };
 use postrider_mail::{FarText, Stage};
 
@@ -13,7 +13,6 @@ use super::{Run, verdict};
 use crate::{
     client::{Connection, Door, OpenError},
     site::Stop,
-    tls::connect::Trust,
 };
 
 impl Run<'_> {
@@ -22,14 +21,14 @@ impl Run<'_> {
         let host = &stop.host.name;
         (self.trace.host, self.trace.address, self.trace.tls) = (Some(host.clone()), Some(address), None);
         if let Some(failure) = self.unwanted(address) {
-            self.charge_all(failure, host);
+            self.charge_all(failure, stop);
             return None;
         }
         let began = Clocked::now();
-        let mut is_clear = self.goes_clear(stop, address);
+        let mut intent = self.intent(stop, address);
         let mut fell_back = false;
         let opened = loop {
-            let door = self.door(stop, address, is_clear);
+            let door = self.door(stop, address, intent);
             let opening = Connection::open(&door, &self.shared.connectors, &self.shared.clock);
             let opened = tokio::select! {
                 biased;
@@ -42,11 +41,11 @@ impl Run<'_> {
             };
             let is_silent =
                 matches!(&error, OpenError::NoConnection(why) if why.kind() == std::io::ErrorKind::TimedOut);
-            let ruling = outcome::judge(verdict::of_open(error), &self.context(stop, 0));
-            if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && !is_clear {
+            let ruling = outcome::judge(verdict::of_open(error), &context(stop));
+            if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && intent != Intent::Never {
                 let now = self.shared.clock.now();
                 self.shared.health.remember_broken_tls(host, address.ip(), now);
-                (is_clear, fell_back) = (true, true);
+                (intent, fell_back) = (Intent::Never, true);
                 continue;
             }
             self.trace.connected += began.elapsed();
@@ -75,32 +74,32 @@ impl Run<'_> {
         Some(Failure { stage: Stage::Connect, cause: Cause::NoConnection(FarText::new(why)) })
     }
 
-    fn goes_clear(&self, stop: &Stop, address: SocketAddr) -> bool {
+    /// Where TLS begins with the connection, broken TLS is no reason to go without.
+    fn intent(&self, stop: &Stop, address: SocketAddr) -> Intent {
         let health = &self.shared.health;
         let is_broken = health.has_broken_tls(&stop.host.name, address.ip(), self.shared.clock.now());
-        !stop.is_implicit_tls && tls_policy::intent(self.site.tls, is_broken) == Intent::Never
+        tls_policy::intent(&stop.protection, is_broken && !stop.is_implicit_tls)
     }
 
-    fn door(&self, stop: &Stop, address: SocketAddr, is_clear: bool) -> Door {
+    fn door(&self, stop: &Stop, address: SocketAddr, intent: Intent) -> Door {
         Door {
             host: stop.host.name.clone(),
             address,
             source: None,
-            settings: if is_clear { self.site.clear.clone() } else { self.site.settings.clone() },
-            trust: if self.site.tls == TlsMode::Verify { Trust::Verified } else { Trust::Anyone },
+            settings: self.site.settings(intent),
+            protection: stop.protection.clone(),
             is_implicit_tls: stop.is_implicit_tls,
         }
     }
+}
 
-    /// A port where TLS begins with the connection has no clear text to fall back to.
-    fn context(&self, stop: &Stop, accepted: u32) -> Context {
-        let tls = if stop.is_implicit_tls && self.site.tls != TlsMode::Verify {
-            TlsMode::Require
-        } else {
-            self.site.tls
-        };
-        Context { tls, may_helo: false, accepted }
-    }
+/// A port where TLS begins with the connection has no clear text to fall back to.
+pub(super) fn context(stop: &Stop) -> Context {
+    let tls = match &stop.protection {
+        Protection::Clear | Protection::Opportunistic if stop.is_implicit_tls => Protection::Require,
+        protection => protection.clone(),
+    };
+    Context { tls, may_helo: false, accepted: 0 }
 }
 
 const fn charges_nobody(next: Next) -> bool {

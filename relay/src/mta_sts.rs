@@ -1,0 +1,191 @@
+//! The MTA-STS policies of domains, as this relay knows them: in memory, then in the queue's store for the fleet, then from the domain.
+//! **Owns:** when each of these is asked. **Never:** what a policy means (core::mta_sts, core::tls_policy), a socket (fetch.rs).
+//! Invariant: a policy that the fleet has fetched holds until its time is over, whatever the DNS or the policy's host say, and a
+//! restart changes nothing of it (RFC 8461 3.3, 10.2). Only a shard that is away takes what it keeps with it: those domains are asked
+//! anew, and mail of the other shards goes on.
+
+mod fetch;
+
+use std::{sync::Arc, time::Duration};
+
+use postrider_core::{
+    mta_sts::{Kept, PolicyId, Record, Step, next},
+    mx::{Answer, Destinations},
+};
+use postrider_mail::{Domain, Due};
+use postrider_queue::shards::Shards;
+use prometheus::IntCounterVec;
+use tokio::time::Instant;
+
+pub use fetch::Fetcher;
+
+use crate::{clock, dns::Dns};
+
+/// How long what is known of a domain is used before its record is looked at again; also how long a fetch that failed isn't repeated.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
+/// The same while the store doesn't answer.
+const ASK_STORE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How old what is known must be to be fetched anew because no host fits it.
+const FETCH_ANEW_AFTER: Duration = Duration::from_secs(60);
+/// Bytes for what is known of domains.
+const MEMORY_BYTES: u64 = 16 * 1024 * 1024;
+/// What an entry takes beside its hosts, and each of those: more than measured.
+const ENTRY_BYTES: usize = 300;
+const HOST_BYTES: usize = 64;
+
+/// The policies. Cloning shares.
+#[derive(Clone)]
+pub struct Policies {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dns: Dns,
+    fetcher: Fetcher,
+    shards: Shards,
+    known: moka::future::Cache<Domain, Known>,
+    lookups: IntCounterVec,
+}
+
+/// What is known of one domain: its policy, if it has one.
+#[derive(Clone)]
+struct Known {
+    kept: Option<Arc<Kept>>,
+    looked: Instant,
+    until: Instant,
+}
+
+impl Policies {
+    /// Knows nothing yet. `lookups` counts looks at a domain, with the label `result`.
+    pub fn new(dns: Dns, fetcher: Fetcher, shards: Shards, lookups: IntCounterVec) -> Self {
+        let weight = |_: &Domain, known: &Known| u32::try_from(known.bytes()).unwrap_or(u32::MAX);
+        let known = moka::future::Cache::builder().weigher(weight).max_capacity(MEMORY_BYTES).build();
+        Self { inner: Arc::new(Inner { dns, fetcher, shards, known, lookups }) }
+    }
+
+    /// A domain's policy that holds now, if it has one. `to` is where its file may be fetched from.
+    pub async fn of(&self, domain: &Domain, to: &Destinations) -> Option<Arc<Kept>> {
+        let now = Instant::now();
+        self.look(domain, to, false, |known| known.until <= now).await
+    }
+
+    /// The same, fetched anew unless that was just done: no host fits the one that is known (RFC 8461 5.1).
+    pub async fn anew(&self, domain: &Domain, to: &Destinations) -> Option<Arc<Kept>> {
+        let before = Instant::now().checked_sub(FETCH_ANEW_AFTER);
+        self.look(domain, to, true, |known| before.is_some_and(|before| known.looked <= before)).await
+    }
+
+    /// Those who ask for a domain at the same time share one look.
+    async fn look(
+        &self,
+        domain: &Domain,
+        to: &Destinations,
+        is_forced: bool,
+        is_old: impl FnMut(&Known) -> bool + Send,
+    ) -> Option<Arc<Kept>> {
+        let mut is_old = is_old;
+        let known = self.inner.known.get(domain).await;
+        let known = match known {
+            Some(known) if !is_old(&known) => known,
+            before => {
+                let look = self.inner.look(domain, to, before, is_forced);
+                let entry = self.inner.known.entry_by_ref(domain);
+                // The future holds a whole fetch: boxed, so that it doesn't swell each caller's.
+                entry.or_insert_with_if(Box::pin(look), is_old).await.into_value()
+            }
+        };
+        known.kept.filter(|kept| kept.left(now()).is_some())
+    }
+}
+
+impl Inner {
+    async fn look(
+        &self,
+        domain: &Domain,
+        to: &Destinations,
+        before: Option<Known>,
+        is_forced: bool,
+    ) -> Known {
+        let here = before.and_then(|known| known.kept).filter(|kept| kept.left(now()).is_some());
+        let (record, kept) = tokio::join!(self.record(domain), self.kept(domain, here));
+        let fresh = if kept.is_err() { ASK_STORE_AGAIN_AFTER } else { LOOK_AGAIN_AFTER };
+        let kept = kept.unwrap_or_else(|why| {
+            tracing::warn!(domain = domain.as_str(), %why, "the queue's store did not say whether the fleet has the domain's MTA-STS policy");
+            None
+        });
+        let step = match (next(kept.as_deref(), &record, now()), &record) {
+            (Step::Keep, Record::Id(id)) if is_forced => Step::Fetch(id.clone()),
+            (step, _) => step,
+        };
+        let (kept, result) = match step {
+            Step::Keep => (kept, None),
+            Step::Fetch(id) => match self.fetch(domain, to, id).await {
+                Some(fetched) => (Some(fetched), Some("fetched")),
+                None => (kept, Some("failed")),
+            },
+        };
+        let found = if kept.is_some() { "kept" } else { "none" };
+        self.lookups.with_label_values(&[result.unwrap_or(found)]).inc();
+        Known::new(kept, fresh)
+    }
+
+    async fn record(&self, domain: &Domain) -> Record {
+        match self.dns.texts(&format!("_mta-sts.{}", domain.as_str())).await {
+            Answer::Records(texts) => Record::of(texts.iter().map(|text| &*text.0)),
+            Answer::NoData | Answer::NxDomain => Record::Absent,
+            Answer::Failed(_) => Record::Failed,
+        }
+    }
+
+    /// What this relay or the fleet has fetched before, and still holds.
+    async fn kept(
+        &self,
+        domain: &Domain,
+        here: Option<Arc<Kept>>,
+    ) -> Result<Option<Arc<Kept>>, postrider_queue::Unavailable> {
+        if here.is_some() {
+            return Ok(here);
+        }
+        let Some(note) = self.shards.note(&note_name(domain)).await? else { return Ok(None) };
+        // What another version wrote and this one can't read is fetched again.
+        let kept = serde_json::from_slice::<Kept>(&note).ok().filter(|kept| kept.left(now()).is_some());
+        Ok(kept.map(Arc::new))
+    }
+
+    async fn fetch(&self, domain: &Domain, to: &Destinations, id: PolicyId) -> Option<Arc<Kept>> {
+        let policy = match self.fetcher.fetch(&self.dns, domain, to).await {
+            Ok(policy) => policy,
+            Err(why) => {
+                tracing::warn!(domain = domain.as_str(), %why, "the domain's MTA-STS policy could not be fetched; what was known of it holds");
+                return None;
+            }
+        };
+        let kept = Kept { policy, id, fetched: now() };
+        if let (Ok(note), Some(left)) = (serde_json::to_vec(&kept), kept.left(now()))
+            && let Err(why) = self.shards.take_note(&note_name(domain), &note, left).await
+        {
+            tracing::debug!(domain = domain.as_str(), %why, "a policy was not kept for the fleet");
+        }
+        Some(Arc::new(kept))
+    }
+}
+
+impl Known {
+    fn new(kept: Option<Arc<Kept>>, fresh: Duration) -> Self {
+        let looked = Instant::now();
+        Self { kept, looked, until: looked + fresh }
+    }
+
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.kept.as_ref().map_or(0, |kept| kept.policy.hosts.len()) * HOST_BYTES
+    }
+}
+
+fn note_name(domain: &Domain) -> String {
+    format!("mta-sts:{}", domain.as_str())
+}
+
+/// The wall clock: policies outlive the process.
+fn now() -> Due {
+    clock::wall()
+}

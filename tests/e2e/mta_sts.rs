@@ -1,0 +1,195 @@
+//! MTA-STS (RFC 8461): policies over HTTPS, certificates good and bad, and what neither a bad day of the DNS nor a restart changes.
+//! **Owns:** far sides that have a policy. **Never:** the syntax of policies (core's tests).
+
+use std::{net::SocketAddr, sync::Arc};
+
+use postrider_tests::{
+    World,
+    certs::{self, Authority},
+    dns::Fault,
+    manifests::rule,
+    policy_host::{PolicyHost, policy, response},
+    ports, relay,
+    sink::Setup,
+    wait::eventually,
+};
+use rustls::ServerConfig;
+
+use crate::{LATER, SOON};
+
+/// The last byte of the first policy host's address; far sides are below.
+const FIRST_POLICY_HOST: u8 = 100;
+
+struct Bed {
+    world: World,
+    authority: Authority,
+    policies: Vec<PolicyHost>,
+    port: u16,
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let (world, authority) = (World::new().await.unwrap(), Authority::new().unwrap());
+        std::fs::write(world.folder().join("roots.pem"), authority.pem()).unwrap();
+        let port = ports::free_at(world.subnet.address(FIRST_POLICY_HOST).into()).unwrap();
+        Self { world, authority, policies: Vec::new(), port }
+    }
+
+    /// A domain whose exchanger shows `tls`, and whose policy file comes in `response`.
+    async fn domain(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>, response: String) {
+        self.world.domain_with(domain, Setup { tls, ..Setup::default() }).await.unwrap();
+        let host = format!("mta-sts.{domain}");
+        let address =
+            self.world.subnet.address(FIRST_POLICY_HOST + u8::try_from(self.policies.len()).unwrap());
+        self.world.dns.a(&host, address).await.unwrap();
+        self.world.dns.txt(&format!("_mta-sts.{domain}"), "v=STSv1; id=1;").await.unwrap();
+        let certificate = self.authority.issue(&[&host]).unwrap();
+        let at = SocketAddr::new(address.into(), self.port);
+        self.policies.push(PolicyHost::start(at, certificate.server, response).await.unwrap());
+    }
+
+    /// The same with an enforced policy that names the exchanger.
+    async fn enforcing(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>) {
+        self.domain(domain, tls, response(&policy("enforce", &format!("mx.{domain}")))).await;
+    }
+
+    fn good(&self, domain: &str) -> Arc<ServerConfig> {
+        self.authority.issue(&[&format!("mx.{domain}")]).unwrap().server
+    }
+
+    async fn relay(&mut self) {
+        let roots = self.world.folder().join("roots.pem").display().to_string();
+        let arguments = ["--roots", &roots, "--mta-sts-port", &self.port.to_string()];
+        let arguments = arguments.map(str::to_owned).to_vec();
+        let setup = relay::Setup { arguments, ..self.world.setup() };
+        self.world.relay_with(setup).await.unwrap();
+    }
+
+    async fn send(&self, domain: &str) -> String {
+        let to = format!("b@{domain}");
+        let reply = self.world.send(0, "a@sender.example", &[&to], domain).await.unwrap();
+        reply.split_whitespace().last().unwrap().trim_end_matches([')', '.']).to_owned()
+    }
+
+    /// Waits until an attempt has been put off for a reason that has these words in it, and sees that nothing arrived.
+    async fn waits(&self, id: &str, domain: &str, words: &str) {
+        let what = format!("{domain} to be put off for {words:?}");
+        let told = eventually(&what, SOON, async || {
+            let told = self.world.relays[0].ctl(&["inspect", id]).await.ok()?;
+            told.contains(words).then_some(told)
+        });
+        if let Err(why) = told.await {
+            panic!("{why}: {:?}", self.world.relays[0].ctl(&["inspect", id]).await);
+        }
+        assert!(self.world.ledger.to(&format!("b@{domain}")).is_empty(), "{domain} got it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enforced_policy_lets_mail_go_to_its_hosts_with_good_certificates_only() {
+    let mut bed = Bed::new().await;
+    let tls = bed.good("good.example");
+    bed.enforcing("good.example", Some(tls)).await;
+    let tls = certs::tls12_only(&bed.authority.issue(&["mx.old.example"]).unwrap()).unwrap();
+    bed.enforcing("old.example", Some(tls)).await;
+    let tls = bed.authority.issue_expired(&["mx.expired.example"]).unwrap().server;
+    bed.enforcing("expired.example", Some(tls)).await;
+    let tls = bed.authority.issue(&["mx.another.example"]).unwrap().server;
+    bed.enforcing("misnamed.example", Some(tls)).await;
+    bed.enforcing("selfsigned.example", Some(certs::self_signed("mx.selfsigned.example").unwrap().server))
+        .await;
+    bed.enforcing("stripped.example", None).await;
+    let tls = bed.good("moved.example");
+    bed.domain("moved.example", Some(tls), response(&policy("enforce", "mx.elsewhere.example"))).await;
+    bed.relay().await;
+    for domain in ["good.example", "old.example"] {
+        bed.send(domain).await;
+        assert!(bed.world.arrival(&format!("b@{domain}"), SOON).await.unwrap().is_tls);
+    }
+    let cases = [
+        ("expired.example", "expired"),
+        ("misnamed.example", "certificate"),
+        ("selfsigned.example", "certificate"),
+        ("stripped.example", "offers no TLS"),
+        ("moved.example", "MTA-STS policy does not allow mx.moved.example"),
+    ];
+    let mut sent = Vec::new();
+    for (domain, words) in cases {
+        sent.push((bed.send(domain).await, domain, words));
+    }
+    for (id, domain, words) in &sent {
+        bed.waits(id, domain, words).await;
+    }
+    // A rule that says so goes before what is published.
+    let spec = "policy: {tls: {mode: Opportunistic}}";
+    bed.world.manifests.write("rule.yaml", &rule("lax", spec)).unwrap();
+    for (domain, _) in cases {
+        bed.world.arrival(&format!("b@{domain}"), LATER).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_in_testing_or_that_can_not_be_had_holds_nothing_up() {
+    let mut bed = Bed::new().await;
+    bed.domain("testing.example", None, response(&policy("testing", "mx.elsewhere.example"))).await;
+    bed.domain("none.example", None, response("version: STSv1\nmode: none\nmax_age: 86400\n")).await;
+    let moved = "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n";
+    bed.domain("redirected.example", None, moved.to_owned()).await;
+    let html = response(&policy("enforce", "mx.elsewhere.example")).replace("text/plain", "text/html");
+    bed.domain("html.example", None, html).await;
+    bed.domain("long.example", None, response(&"x".repeat(70_000))).await;
+    bed.domain("broken.example", None, response("mode: enforce\n")).await;
+    bed.relay().await;
+    let domains = [
+        "testing.example",
+        "none.example",
+        "redirected.example",
+        "html.example",
+        "long.example",
+        "broken.example",
+    ];
+    for (number, domain) in domains.into_iter().enumerate() {
+        bed.send(domain).await;
+        bed.world.arrival(&format!("b@{domain}"), SOON).await.unwrap();
+        assert_eq!(bed.policies[number].asked(), 1, "{domain}");
+    }
+    // What failed is not asked for again with each message.
+    bed.send("redirected.example").await;
+    eventually("the second message", SOON, async || {
+        (bed.world.ledger.to("b@redirected.example").len() == 2).then_some(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(bed.policies[2].asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_was_fetched_outlives_its_host_its_record_and_the_relay() {
+    let mut bed = Bed::new().await;
+    let tls = bed.good("far.example");
+    bed.enforcing("far.example", Some(tls)).await;
+    bed.relay().await;
+    bed.send("far.example").await;
+    assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    // An attacker: no policy host, no record, no TLS.
+    bed.policies.clear();
+    bed.world.dns.fail("_mta-sts.far.example", None, Fault::ServFail);
+    bed.world.sinks[0].stop();
+    let at = bed.world.address(0);
+    bed.world.sinks[0] = eventually("the address to be free", SOON, async || {
+        postrider_tests::sink::Sink::start(at, bed.world.ledger.clone(), Setup::default()).await.ok()
+    })
+    .await
+    .unwrap();
+    bed.world.ledger.clear();
+    bed.world.relays[0].stop().await.unwrap();
+    bed.world.relays[0].restart().await.unwrap();
+    let id = bed.send("far.example").await;
+    bed.waits(&id, "far.example", "offers no TLS").await;
+    bed.world.dns.heal("_mta-sts.far.example");
+    bed.world.dns.remove("_mta-sts.far.example").await.unwrap();
+    bed.world.relays[0].stop().await.unwrap();
+    bed.world.relays[0].restart().await.unwrap();
+    let id = bed.send("far.example").await;
+    bed.waits(&id, "far.example", "offers no TLS").await;
+}
