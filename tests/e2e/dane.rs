@@ -139,6 +139,10 @@ async fn everything() -> Signing {
     signing.domain("unusable", Some(expired.server.clone()), &[&format!("1 1 1 {}", "ab".repeat(32))]).await;
     signing.domain("stripped", None, &[&chain.of_leaf]).await;
     signing.domain("lost", Some(chain.server.clone()), &[]).await;
+    let host = signing.host("implicit.dane", Some(chain.server.clone()), &[&chain.of_leaf]).await;
+    signing.dane += &host;
+    let host = signing.host("end.dane", Some(chain.server.clone()), &[&chain.of_leaf]).await;
+    signing.dane += &format!("alias.dane. MX 10 mx.alias.dane.\nmx.alias.dane. CNAME end.dane.\n{host}");
     signing.domain("without", Some(expired.server.clone()), &[]).await;
     let host = signing.host("mx.plain", Some(chain.server.clone()), &[&of_another()]).await;
     signing.plain = format!("plain. MX 10 mx.plain.\n{host}");
@@ -147,7 +151,9 @@ async fn everything() -> Signing {
     signing
 }
 
-const DELIVERED: [&str; 5] = ["leaf.dane", "chain.dane", "unusable.dane", "without.dane", "plain"];
+const FITTING: [&str; 4] = ["leaf.dane", "chain.dane", "implicit.dane", "alias.dane"];
+const DELIVERED: [&str; 7] =
+    ["leaf.dane", "chain.dane", "implicit.dane", "alias.dane", "unusable.dane", "without.dane", "plain"];
 const DEFERRED: [&str; 5] = ["misnamed.dane", "another.dane", "stripped.dane", "lost.dane", "bogus"];
 
 /// The last attempt at a domain, as logged.
@@ -179,7 +185,7 @@ async fn what_hosts_publish_is_obeyed() {
         let entry = world.arrival(&format!("b@{domain}"), SOON).await.unwrap();
         assert!(entry.is_tls, "{domain}");
     }
-    for domain in ["leaf.dane", "chain.dane"] {
+    for domain in FITTING {
         assert_eq!(attempt(&world, domain).await["tls"], "dane", "{domain}");
     }
     for domain in DEFERRED {
@@ -195,7 +201,7 @@ async fn what_hosts_publish_is_obeyed() {
     }
     let metrics = world.relays[0].metrics().await.unwrap();
     assert_eq!(metrics.sum("postrider_dane_available", &[]), 1.0);
-    assert!(metrics.sum("postrider_connections_out_total", &["tls=\"dane\""]) >= 2.0);
+    assert!(metrics.sum("postrider_connections_out_total", &["tls=\"dane\""]) >= 4.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
