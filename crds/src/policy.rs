@@ -62,8 +62,8 @@ pub struct Retry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Clear (no TLS), Opportunistic (where offered, any certificate, in clear if it fails), Published (as the recipient's domain
-    /// has published by MTA-STS, or as Opportunistic), Require (any certificate, or mail waits), or Verify (a certificate of a
+    /// Clear (no TLS), Opportunistic (where offered, any certificate, in clear if it fails), Published (as the recipient's side
+    /// publishes by DANE or MTA-STS, or as Opportunistic), Require (any certificate, or mail waits), or Verify (a certificate of a
     /// public authority in the host's name, or mail waits). Built-in default: Published.
     pub mode: TlsMode,
 }

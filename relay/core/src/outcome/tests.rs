@@ -121,7 +121,7 @@ fn tls_fails_as_its_mode_says() {
             (Cause::Reply(reply("454 4.7.0 no")), "4.7.4"),
             (Cause::Tls(TlsFailure::Certificate(FarText::new("expired"))), "4.7.5"),
         ] {
-            let ruling = of(mode, cause);
+            let ruling = of(mode.clone(), cause);
             let found = (ruling.next, ruling.kind, ruling.status.to_string());
             assert_eq!(found, (Next::NextHost, Deferred, status.to_owned()));
         }
