@@ -165,7 +165,7 @@ async fn attempt(world: &World, domain: &str) -> Value {
         let of_domain = |line: &Value| {
             line["outcome"].is_string() && line["recipient"].as_str().is_some_and(|to| to.ends_with(&name))
         };
-        lines.filter(of_domain).last()
+        lines.filter(of_domain).next_back()
     })
     .await
     .unwrap()
