@@ -161,11 +161,11 @@ async fn attempt(world: &World, domain: &str) -> Value {
     let name = format!("@{domain}");
     eventually(&format!("an attempt at {domain}"), SOON, async || {
         let log = world.relays[0].log();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let of_domain = |line: &Value| {
             line["outcome"].is_string() && line["recipient"].as_str().is_some_and(|to| to.ends_with(&name))
         };
-        lines.filter(of_domain).next_back()
+        lines.rfind(of_domain)
     })
     .await
     .unwrap()

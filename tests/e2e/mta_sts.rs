@@ -110,7 +110,7 @@ async fn an_enforced_policy_lets_mail_go_to_its_hosts_with_good_certificates_onl
         ("expired.example", "expired"),
         ("misnamed.example", "certificate"),
         ("selfsigned.example", "certificate"),
-        ("stripped.example", "offers no TLS"),
+        ("stripped.example", "MTA-STS: the far side offers no TLS"),
         ("moved.example", "MTA-STS policy does not allow mx.moved.example"),
     ];
     let mut sent = Vec::new();

@@ -302,6 +302,7 @@ fn judge_tls(stage: Stage, failure: TlsFailure, protection: &Protection) -> Ruli
     };
     let text = match protection {
         Protection::Dane { .. } if reply.is_none() => format!("DANE: {text}"),
+        Protection::MtaSts if reply.is_none() => format!("MTA-STS: {text}"),
         _ => text,
     };
     let feedback = (next == Next::NextHost).then_some(Feedback::Bad);

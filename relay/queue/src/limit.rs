@@ -3,7 +3,7 @@
 //! Grants are atomic, so the limit and its burst are never exceeded. While a limit moves to another shard nothing is granted for a
 //! second: what was granted there is spent by then. Asked only where a limit is set.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use postrider_mail::PartitionName;
 use redis::FromRedisValue;
@@ -79,10 +79,17 @@ impl Shards {
     }
 
     /// The usable shard with the highest hash of its name and `key`, so that most keys stay where they are when a shard comes or goes.
-    pub(crate) fn closest(&self, key: &str) -> Result<Partition, Unavailable> {
+    fn closest(&self, key: &str) -> Result<Partition, Unavailable> {
         let usable = self.usable();
         let best = usable.into_iter().max_by_key(|partition| weight(key, partition.name()));
-        best.ok_or_else(|| refused("no shard is usable"))
+        best.ok_or_else(none_usable)
+    }
+
+    /// The usable shards, the closest to `key` first; at least one.
+    pub(crate) fn by_closeness(&self, key: &str) -> Result<Vec<Partition>, Unavailable> {
+        let mut usable = self.usable();
+        usable.sort_by_cached_key(|partition| Reverse(weight(key, partition.name())));
+        if usable.is_empty() { Err(none_usable()) } else { Ok(usable) }
     }
 }
 
@@ -90,6 +97,10 @@ pub(crate) fn read<A: FromRedisValue, B: FromRedisValue>(
     answer: redis::Value,
 ) -> Result<(A, B), Unavailable> {
     FromRedisValue::from_redis_value(answer).map_err(|error| Unavailable::unreadable(error, "two numbers"))
+}
+
+fn none_usable() -> Unavailable {
+    refused("no shard is usable")
 }
 
 fn refused(reason: &str) -> Unavailable {

@@ -44,9 +44,14 @@ pub enum Step {
     Fetch(PolicyId),
 }
 
-/// What to do, with what is kept and what the record says now.
+/// What to do, with what is kept and what the record says now. A record that can't be had doesn't keep a policy from being fetched
+/// again: who blocks that answer would else only have to wait for its end (RFC 8461 10.2).
 pub fn next(kept: Option<&Kept>, record: &Record, now: Due) -> Step {
-    let Record::Id(id) = record else { return Step::Keep };
+    let id = match (record, kept) {
+        (Record::Id(id), _) => id,
+        (Record::Failed, Some(kept)) => &kept.id,
+        (Record::Failed, None) | (Record::Absent, _) => return Step::Keep,
+    };
     let is_current = kept.is_some_and(|kept| {
         kept.id == *id && kept.left(now).is_some() && kept.fetched.until(now) < REFRESH_AFTER
     });
@@ -93,9 +98,14 @@ mod tests {
     fn a_record_that_is_gone_or_unknown_ends_nothing() {
         let at = Due::from_unix_millis(1_000_000_000);
         let kept = kept(at);
-        for record in [Record::Absent, Record::Failed] {
-            assert_eq!(next(Some(&kept), &record, at.after(9 * DAY)), Step::Keep);
-        }
+        let step = |record, now| next(Some(&kept), &record, now);
+        assert_eq!(step(Record::Absent, at.after(9 * DAY)), Step::Keep);
+        assert_eq!(step(Record::Failed, at.after(DAY / 2)), Step::Keep);
+        assert_eq!(
+            step(Record::Failed, at.after(DAY)),
+            Step::Fetch(id("1")),
+            "and keeps none from being renewed"
+        );
         assert_eq!(kept.left(at.after(9 * DAY)), Some(DAY));
         assert_eq!(kept.left(at.after(10 * DAY)), None);
     }

@@ -114,7 +114,9 @@ fn tls_fails_as_its_mode_says() {
     };
     let told = of(dane.clone(), Cause::Tls(TlsFailure::NotOffered)).explanation;
     assert!(told.as_str().starts_with("DANE: "), "{told:?}");
-    for mode in [Protection::Require, Protection::Verify, dane] {
+    let told = of(Protection::MtaSts, Cause::Tls(TlsFailure::NotOffered)).explanation;
+    assert_eq!(told.as_str(), "MTA-STS: the far side offers no TLS");
+    for mode in [Protection::Require, Protection::Verify, Protection::MtaSts, dane] {
         for (cause, status) in [
             (handshake(), "4.7.5"),
             (Cause::Tls(TlsFailure::NotOffered), "4.7.4"),

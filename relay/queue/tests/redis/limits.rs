@@ -63,3 +63,27 @@ async fn a_note_is_the_fleets_and_ends_with_its_time() {
     pods[0].take_note("long", &long, hour).await.expect("an answer");
     assert_eq!(pods[0].note("long").await.expect("an answer"), None, "it isn't kept");
 }
+
+#[tokio::test]
+async fn a_note_outlives_any_shard_also_for_pods_that_start_without_it() {
+    let (mut a, mut b) = (Server::start().await, Server::start().await);
+    world::open(&[&a, &b]).await.take_note("n", b"one", Duration::from_secs(3_600)).await.expect("an answer");
+    a.kill();
+    assert_eq!(
+        world::open(&[&a, &b]).await.note("n").await.expect("b answers").as_deref(),
+        Some(&b"one"[..])
+    );
+    a.restart().await;
+    b.kill();
+    assert_eq!(
+        world::open(&[&a, &b]).await.note("n").await.expect("a answers").as_deref(),
+        Some(&b"one"[..])
+    );
+    // A shard that was away when the note was taken hides it from nobody.
+    world::open(&[&a, &b]).await.take_note("m", b"two", Duration::from_secs(3_600)).await.expect("an answer");
+    b.restart().await;
+    assert_eq!(
+        world::open(&[&a, &b]).await.note("m").await.expect("an answer").as_deref(),
+        Some(&b"two"[..])
+    );
+}
