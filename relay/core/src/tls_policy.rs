@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use postrider_mail::{FarReply, FarText, HostName, Mono};
+use postrider_mail::{FarReply, FarText, HostName, Mono, TlsRequirement};
 use serde::{Deserialize, Serialize};
 
 use crate::mta_sts;
@@ -59,6 +59,22 @@ impl TlsMode {
             Self::Require => "Require",
             Self::Verify => "Verify",
         }
+    }
+}
+
+/// What a rule's mode is for one message: RFC 8689 4.1 lifts what the far side has published, not what a rule says.
+pub fn mode_for(mode: TlsMode, requirement: TlsRequirement) -> TlsMode {
+    match (mode, requirement) {
+        (TlsMode::Published, TlsRequirement::Lifted) => TlsMode::Opportunistic,
+        (mode, TlsRequirement::Unsaid | TlsRequirement::Required | TlsRequirement::Lifted) => mode,
+    }
+}
+
+/// Whether a message may go to a host of this protection: one that requires TLS needs its certificate verified (RFC 8689 4.2.1).
+pub fn is_enough(protection: Protection, requirement: TlsRequirement) -> bool {
+    match requirement {
+        TlsRequirement::Required => protection == Protection::Verify,
+        TlsRequirement::Unsaid | TlsRequirement::Lifted => true,
     }
 }
 
@@ -243,6 +259,19 @@ mod tests {
         assert_eq!(published(None, "mx.example"), Some(Protection::Opportunistic));
         for mode in [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify] {
             assert_eq!(for_host(mode, Some(&enforce), &host("other.example")), Some(mode.protection()));
+        }
+    }
+
+    #[test]
+    fn a_message_lifts_what_is_published_and_nothing_else() {
+        for mode in [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify] {
+            assert_eq!(mode_for(mode, TlsRequirement::Lifted), mode);
+        }
+        assert_eq!(mode_for(TlsMode::Published, TlsRequirement::Lifted), TlsMode::Opportunistic);
+        assert_eq!(mode_for(TlsMode::Published, TlsRequirement::Required), TlsMode::Published);
+        for protection in ALL {
+            assert!(is_enough(protection, TlsRequirement::Unsaid));
+            assert_eq!(is_enough(protection, TlsRequirement::Required), protection == Protection::Verify);
         }
     }
 

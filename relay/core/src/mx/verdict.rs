@@ -77,6 +77,11 @@ pub enum Unresolved {
     /// The domain's MTA-STS policy is enforced and names none of its hosts.
     #[error("the domain's MTA-STS policy does not allow {0}, nor another of its mail hosts")]
     NotInPolicy(Box<str>),
+    /// The message requires TLS, and nobody says whose certificate a host must have.
+    #[error(
+        "the message requires TLS (REQUIRETLS), and neither a policy of the domain nor a rule says that its mail hosts' certificates are verified"
+    )]
+    NotVouched,
     /// A look-up failed.
     #[error("the DNS look-up of {name} failed: {}", failure.as_str())]
     Failed {
@@ -100,6 +105,8 @@ impl Unresolved {
             | Self::TooMany
             | Self::SmarthostAbsent(_)
             | Self::NotInPolicy(_)
+            // A policy may only not be known now.
+            | Self::NotVouched
             | Self::Failed { .. } => OutcomeKind::Deferred,
         }
     }
@@ -114,6 +121,7 @@ impl Unresolved {
             Self::Forbidden(_) | Self::OtherFamily | Self::TooMany => EnhancedCode::transient(4, 4),
             Self::SmarthostAbsent(_) | Self::Failed { .. } => EnhancedCode::transient(4, 3),
             Self::NotInPolicy(_) => EnhancedCode::transient(7, 0),
+            Self::NotVouched => EnhancedCode::transient(7, 30),
         }
     }
 
@@ -127,6 +135,7 @@ impl Unresolved {
             Self::NotInPolicy(_) => Some(
                 "the domain's administrator has to mend its policy; a rule with policy.tls.mode Opportunistic goes before it",
             ),
+            Self::NotVouched => Some("a rule with policy.tls.mode Verify vouches for them"),
             Self::OtherFamily
             | Self::TooMany
             | Self::Failed { .. }
@@ -149,6 +158,7 @@ impl Unresolved {
             Self::Forbidden(_) => "forbidden",
             Self::OtherFamily => "other_family",
             Self::NotInPolicy(_) => "not_in_policy",
+            Self::NotVouched => "not_vouched",
             Self::Failed { .. } => "failed",
         }
     }
