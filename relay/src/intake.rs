@@ -13,7 +13,7 @@ pub mod trace;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use postrider_mail::{Due, Envelope, PartitionName, QueueId};
+use postrider_mail::{Due, Envelope, PartitionName, QueueId, TlsRequirement};
 use postrider_queue::{
     Body, Claimed, EnqueueError, Enqueued, Fault, Lane, NewDelivery, NewMessage, Partition, Receipt,
     Received, Start, StoredBody,
@@ -110,8 +110,12 @@ impl Intake {
     /// # Errors
     /// It isn't in the queue, and won't be.
     pub async fn take(&self, message: Incoming) -> Result<Receipt, Refusal> {
-        let Incoming { envelope, fates, spool } = message;
+        let Incoming { mut envelope, fates, spool } = message;
         let Finished { origin, scan, began, draft, content } = spool.finish();
+        // RFC 8689 4: the envelope's word goes before the header's.
+        if envelope.tls == TlsRequirement::Unsaid && scan.lifts_tls() {
+            envelope.tls = TlsRequirement::Lifted;
+        }
         let drafted = draft.finish()?;
         let entry = Entry { envelope, groups: fates::gather(fates), origin, scan, began, drafted };
         let started = std::time::Instant::now();

@@ -56,6 +56,8 @@ pub enum Lack {
     EightBitMime,
     /// SMTPUTF8, RFC 6531.
     SmtpUtf8,
+    /// REQUIRETLS, RFC 8689.
+    RequireTls,
     /// SIZE: its limit is lower, RFC 1870.
     Size {
         /// What it takes at most, in bytes.
@@ -332,6 +334,11 @@ fn lacks(stage: Stage, lack: Lack) -> Ruling {
         Lack::SmtpUtf8 => (
             EnhancedCode::permanent(6, 7),
             "the far side takes no international addresses or headers (SMTPUTF8)".to_owned(),
+        ),
+        Lack::RequireTls => (
+            EnhancedCode::permanent(7, 30),
+            "the message requires TLS all the way, and the far side does not promise it (REQUIRETLS)"
+                .to_owned(),
         ),
         Lack::Size { limit } => (
             EnhancedCode::permanent(3, 4),

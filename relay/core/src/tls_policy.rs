@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use postrider_mail::{FarReply, FarText, HostName, Mono};
+use postrider_mail::{FarReply, FarText, HostName, Mono, TlsRequirement};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -72,6 +72,26 @@ impl TlsMode {
             Self::Require => "Require",
             Self::Verify => "Verify",
         }
+    }
+}
+
+/// What a rule's mode is for one message: RFC 8689 4.1 lifts what the far side has published, not what a rule says.
+pub const fn mode_for(mode: TlsMode, requirement: TlsRequirement) -> TlsMode {
+    match (mode, requirement) {
+        (TlsMode::Published, TlsRequirement::Lifted) => TlsMode::Opportunistic,
+        (mode, TlsRequirement::Unsaid | TlsRequirement::Required | TlsRequirement::Lifted) => mode,
+    }
+}
+
+/// Whether a message may go to a host of this protection: one that requires TLS needs its certificate verified (RFC 8689 4.2.1).
+pub const fn is_enough(protection: &Protection, requirement: TlsRequirement) -> bool {
+    match requirement {
+        TlsRequirement::Required => match protection {
+            Protection::Verify | Protection::MtaSts => true,
+            Protection::Dane { demand, .. } => demand.is_fitting(),
+            Protection::Clear | Protection::Opportunistic | Protection::Require => false,
+        },
+        TlsRequirement::Unsaid | TlsRequirement::Lifted => true,
     }
 }
 
@@ -219,7 +239,7 @@ impl BrokenTls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mx::DnsFailure;
+    use crate::{dane::Tlsa, mx::DnsFailure};
 
     fn dane() -> Protection {
         Protection::Dane { base: host("mx.example"), demand: Demand::Encrypted }
@@ -311,6 +331,32 @@ mod tests {
         for mode in [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify] {
             assert_eq!(of(mode, &demand), Some(mode.protection()));
             assert_eq!(of(mode, &broken), Some(mode.protection()));
+        }
+    }
+
+    #[test]
+    fn a_message_lifts_what_is_published_and_nothing_else() {
+        for mode in [TlsMode::Clear, TlsMode::Opportunistic, TlsMode::Require, TlsMode::Verify] {
+            assert_eq!(mode_for(mode, TlsRequirement::Lifted), mode);
+        }
+        assert_eq!(mode_for(TlsMode::Published, TlsRequirement::Lifted), TlsMode::Opportunistic);
+        assert_eq!(mode_for(TlsMode::Published, TlsRequirement::Required), TlsMode::Published);
+    }
+
+    #[test]
+    fn mail_that_requires_tls_needs_a_certificate_that_somebody_vouches_for() {
+        use Protection::{Clear, MtaSts, Opportunistic, Require, Verify};
+        let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+        let demand = Demand::of(&[record]).expect("a record");
+        let fitting = Protection::Dane { base: host("mx.example"), demand };
+        for (protections, is_verified) in
+            [(vec![Clear, Opportunistic, Require, dane()], false), (vec![Verify, MtaSts, fitting], true)]
+        {
+            for protection in protections {
+                assert!(is_enough(&protection, TlsRequirement::Unsaid));
+                assert!(is_enough(&protection, TlsRequirement::Lifted));
+                assert_eq!(is_enough(&protection, TlsRequirement::Required), is_verified, "{protection:?}");
+            }
         }
     }
 

@@ -120,6 +120,7 @@ fuzz_target!(|input: &[u8]| {
         smtputf8: false,
         return_content: (choices & 1 != 0).then_some(ReturnContent::Full),
         envelope_id: envelope_id(envid),
+        tls: postrider_mail::TlsRequirement::Unsaid,
     };
     let reply = reply(far);
     let outcome = Outcome {

@@ -195,6 +195,7 @@ fn transaction(count: usize, is_8bit: bool) -> Transaction {
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         },
         content_bytes: 24,
         content_is_8bit: is_8bit,

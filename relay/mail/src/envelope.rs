@@ -1,5 +1,5 @@
 //! Who sends a message to whom, and what was asked of its transport.
-//! **Owns:** the envelope's parts. **Never:** headers: the envelope alone decides. RFC 5321 2.3.1, RFC 3461 4.
+//! **Owns:** the envelope's parts. **Never:** headers: the envelope alone decides. RFC 5321 2.3.1, RFC 3461 4, RFC 8689.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,22 @@ pub struct Envelope {
     pub return_content: Option<ReturnContent>,
     /// ENVID=, decoded.
     pub envelope_id: Option<Box<str>>,
+    /// What it asks of the TLS on its way.
+    pub tls: TlsRequirement,
+}
+
+/// What a message asks of the TLS on its way (RFC 8689).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum TlsRequirement {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// REQUIRETLS: it goes only to hosts whose certificate was verified, and that ask the same of the next one.
+    #[serde(rename = "R")]
+    Required,
+    /// `TLS-Required: No`: it rather goes in clear than waits, whatever the far side has published.
+    #[serde(rename = "N")]
+    Lifted,
 }
 
 /// One RCPT.

@@ -17,7 +17,9 @@ pub mod time;
 pub use class::Class;
 pub use domain::{Domain, HostName, InvalidDomain};
 pub use enhanced::{EnhancedCode, InvalidEnhancedCode};
-pub use envelope::{BodyEncoding, Envelope, Notify, OriginalRecipient, Recipient, ReturnContent};
+pub use envelope::{
+    BodyEncoding, Envelope, Notify, OriginalRecipient, Recipient, ReturnContent, TlsRequirement,
+};
 pub use mailbox::{InvalidMailbox, Mailbox, ReversePath};
 pub use outcome::{Outcome, OutcomeKind, Stage};
 pub use queue_id::{InvalidQueueId, PartitionName, QueueId};

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use postrider_mail::{
     BodyEncoding, Domain, Due, Envelope, Outcome, QueueId, Recipient, ReturnContent, ReversePath,
+    TlsRequirement,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,9 @@ pub struct Message {
     /// How it came in.
     #[serde(rename = "x")]
     pub received: Received,
+    /// What it asks of the TLS on its way.
+    #[serde(rename = "q", default, skip_serializing_if = "is_default")]
+    pub tls: TlsRequirement,
     /// Its signature.
     #[serde(rename = "k", default, skip_serializing_if = "is_default")]
     pub dkim: Dkim,
@@ -202,6 +206,14 @@ impl Delivery {
         }
     }
 
+    /// What *this* delivery asks of TLS. A report asks nothing: it shows no body of a message that required TLS (RFC 8689 5).
+    pub fn tls(&self) -> TlsRequirement {
+        match self.kind {
+            Kind::Message => self.message.tls,
+            Kind::Bounce | Kind::DelayNotice | Kind::SuccessNotice => TlsRequirement::Unsaid,
+        }
+    }
+
     /// The domain that it goes to.
     pub fn domain(&self) -> &Domain {
         &self.lane.domain
@@ -228,6 +240,7 @@ impl Message {
             smtputf8: envelope.smtputf8,
             return_content: envelope.return_content,
             envelope_id: envelope.envelope_id.clone(),
+            tls: envelope.tls,
             received,
             dkim,
         }

@@ -1,6 +1,7 @@
 //! Commands on the wire: read by the server, written by the client.
 //! **Owns:** their syntax. **Never:** whether one may come now (the server's states). Parts: parameters, xtext.
-//! RFC 5321 4.1.1; RFC 1870 (SIZE), 3030 (BDAT), 3461 (RET, ENVID, NOTIFY, ORCPT), 4954 (AUTH), 6152 (BODY), 6531 (SMTPUTF8).
+//! RFC 5321 4.1.1; RFC 1870 (SIZE), 3030 (BDAT), 3461 (RET, ENVID, NOTIFY, ORCPT), 4954 (AUTH), 6152 (BODY), 6531 (SMTPUTF8),
+//! 8689 (REQUIRETLS).
 
 mod parameter;
 mod path;
@@ -77,6 +78,8 @@ pub struct MailCommand {
     pub return_content: Option<ReturnContent>,
     /// ENVID=, decoded.
     pub envelope_id: Option<Box<str>>,
+    /// REQUIRETLS.
+    pub requiretls: bool,
     /// Whether the path has characters beyond ASCII: then SMTPUTF8 has to stand beside it.
     pub path_is_utf8: bool,
 }
@@ -177,6 +180,7 @@ fn mail(arguments: &str) -> Result<MailCommand, BadCommand> {
         smtputf8: false,
         return_content: None,
         envelope_id: None,
+        requiretls: false,
         path_is_utf8: !path.is_ascii(),
     };
     parameter::read_mail(parameters, &mut command)?;

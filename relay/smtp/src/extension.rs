@@ -1,7 +1,7 @@
 //! What a server offers in its answer to EHLO.
 //! **Owns:** the keywords, both ways. **Never:** decides what is offered (the server's settings) or used (the client).
 //! RFC 5321 4.1.1.1; RFC 1870 SIZE, 2034 ENHANCEDSTATUSCODES, 2920 PIPELINING, 3030 CHUNKING, 3207 STARTTLS, 3461 DSN,
-//! 4954 AUTH, 6152 8BITMIME, 6531 SMTPUTF8, 9422 LIMITS.
+//! 4954 AUTH, 6152 8BITMIME, 6531 SMTPUTF8, 8689 REQUIRETLS, 9422 LIMITS.
 
 use std::fmt::Write;
 
@@ -22,6 +22,8 @@ pub struct Extensions {
     pub enhanced_status_codes: bool,
     /// STARTTLS.
     pub starttls: bool,
+    /// REQUIRETLS.
+    pub requiretls: bool,
     /// SIZE, and the largest message in bytes; 0 means that it isn't said.
     pub size: Option<u64>,
     /// AUTH PLAIN.
@@ -46,6 +48,7 @@ impl Extensions {
             (self.dsn, "DSN"),
             (self.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
             (self.starttls, "STARTTLS"),
+            (self.requiretls, "REQUIRETLS"),
         ] {
             if is_offered {
                 lines.push(keyword.to_owned());
@@ -102,6 +105,7 @@ impl Extensions {
             "DSN" => self.dsn = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             "STARTTLS" => self.starttls = true,
+            "REQUIRETLS" => self.requiretls = true,
             "SIZE" => self.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0)),
             "AUTH" => words.for_each(|mechanism| {
                 self.auth_plain |= mechanism.eq_ignore_ascii_case("PLAIN");
@@ -154,10 +158,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(flags in prop::array::uniform9(any::<bool>()), size in prop::option::of(any::<u64>()), rcpt in prop::option::of(1_u32..1_000_000), mail in prop::option::of(1_u32..1_000_000)) {
+        fn what_is_written_is_read(flags in prop::array::uniform10(any::<bool>()), size in prop::option::of(any::<u64>()), rcpt in prop::option::of(1_u32..1_000_000), mail in prop::option::of(1_u32..1_000_000)) {
             let offers = Extensions {
                 pipelining: flags[0], eight_bit_mime: flags[1], smtputf8: flags[2], chunking: flags[3], dsn: flags[4],
-                enhanced_status_codes: flags[5], starttls: flags[6], auth_plain: flags[7], auth_login: flags[8],
+                enhanced_status_codes: flags[5], starttls: flags[6], auth_plain: flags[7], auth_login: flags[8], requiretls: flags[9],
                 size, recipients_max: rcpt, messages_max: mail,
             };
             let lines = offers.lines();

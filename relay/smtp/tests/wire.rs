@@ -62,6 +62,7 @@ fn transaction(message: &Message) -> client::Transaction {
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         },
         content_bytes: message.body.len() as u64,
         content_is_8bit: !message.body.is_ascii(),

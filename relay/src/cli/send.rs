@@ -122,6 +122,7 @@ fn transaction(sender: ReversePath, recipient: Mailbox, content: &Bytes) -> Tran
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         },
         content_bytes: content.len().try_into().unwrap_or(u64::MAX),
         content_is_8bit: is_8bit,

@@ -106,6 +106,7 @@ impl Content {
             smtputf8: self.smtputf8,
             return_content: message.return_content.filter(|_| is_message),
             envelope_id: message.envelope_id.clone().filter(|_| is_message),
+            tls: delivery.tls(),
         }
     }
 }
@@ -120,6 +121,7 @@ fn original_envelope(delivery: &Delivery) -> Envelope {
         smtputf8: message.smtputf8,
         return_content: message.return_content,
         envelope_id: message.envelope_id.clone(),
+        tls: message.tls,
     }
 }
 

@@ -149,5 +149,6 @@ fn bare_envelope(delivery: &Delivery) -> Envelope {
         smtputf8: message.smtputf8,
         return_content: message.return_content,
         envelope_id: None,
+        tls: message.tls,
     }
 }

@@ -255,16 +255,19 @@ impl Hosts for LiveHosts {
         claimed: &Claimed,
         config: &Config,
     ) -> Result<Vec<Stop>, Unresolved> {
-        let (to, mode) = (self.destinations(config), decision.policy.tls);
-        match &decision.action {
-            Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to, mode).await,
-            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to, mode).await,
+        let (to, requirement) = (self.destinations(config), claimed.delivery.tls());
+        let mode = tls_policy::mode_for(decision.policy.tls, requirement);
+        let mut stops = match &decision.action {
+            Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to, mode).await?,
+            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to, mode).await?,
             Action::Try(Target::Mx)
             | Action::Reject(_)
             | Action::Discard
             | Action::Hold { .. }
-            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to, mode).await,
-        }
+            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to, mode).await?,
+        };
+        stops.retain(|stop| tls_policy::is_enough(&stop.protection, requirement));
+        if stops.is_empty() { Err(Unresolved::NotVouched) } else { Ok(stops) }
     }
 }
 

@@ -64,6 +64,7 @@ impl Pod {
                 smtputf8: false,
                 return_content: None,
                 envelope_id: None,
+                tls: postrider_mail::TlsRequirement::Unsaid,
             },
             received: Received {
                 listener: "smtp".into(),

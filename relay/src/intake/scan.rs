@@ -1,9 +1,11 @@
 //! What must be known of a message's content, found while it streams by: its header's fields and size, its 8-bit bytes.
 //! **Owns:** the walk over the header. **Never:** keeps content, judges it.
-//! RFC 5322 2.2 (fields), RFC 5321 6.3 (loops are found by counting Received).
+//! RFC 5322 2.2 (fields), RFC 5321 6.3 (loops are found by counting Received), RFC 8689 4 (TLS-Required).
 
 /// The longest name that is looked for.
-const LONGEST: usize = "message-id".len();
+const LONGEST: usize = "tls-required".len();
+/// The one value of `TLS-Required` that says something.
+const NO: &[u8] = b"no";
 
 /// What was found so far. Feed it any split of the bytes: the result is the same.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,11 @@ pub struct Scan {
     /// How long the content is.
     pub bytes: u64,
     is_over: bool,
+    /// How many TLS-Required fields there are, whether the current field is one, and what the first letters of their values are.
+    tls_required: u32,
+    is_tls_required: bool,
+    tls_value: [u8; NO.len()],
+    tls_value_len: usize,
     /// The start of a name that isn't complete.
     name: [u8; LONGEST],
     name_len: usize,
@@ -62,6 +69,11 @@ impl Scan {
         self.is_over
     }
 
+    /// Whether the header says `TLS-Required: No`, once.
+    pub fn lifts_tls(&self) -> bool {
+        self.tls_required == 1 && self.tls_value_len == NO.len() && self.tls_value.eq_ignore_ascii_case(NO)
+    }
+
     /// Whether the content begins with something else than a field or an empty line.
     pub fn lacks_header(&self) -> bool {
         self.is_over && self.header_bytes == 0
@@ -94,9 +106,12 @@ impl Scan {
 
     /// Takes a piece of one line, which may be all of it. Returns false if the line can't be a header's.
     fn feed_line(&mut self, piece: &[u8]) -> bool {
-        for byte in piece {
+        for (at, byte) in piece.iter().enumerate() {
             self.line = match (self.line, *byte) {
-                (Line::Rest, _) => return true,
+                (Line::Rest, _) => {
+                    self.feed_value(&piece[at..]);
+                    return true;
+                }
                 (Line::Start, b'\r') => Line::Cr,
                 (Line::Start | Line::Cr, b'\n') => {
                     self.is_over = true;
@@ -110,6 +125,7 @@ impl Scan {
                 }
                 (Line::Name | Line::Gap, b' ' | b'\t') => Line::Gap,
                 (Line::Start | Line::Name, b'!'..=b'9' | b';'..=b'~') => {
+                    self.is_tls_required = false;
                     if let Some(place) = self.name.get_mut(self.name_len) {
                         *place = *byte;
                     }
@@ -134,6 +150,22 @@ impl Scan {
             self.has_date = true;
         } else if name.eq_ignore_ascii_case(b"message-id") {
             self.has_message_id = true;
+        } else if name.eq_ignore_ascii_case(b"tls-required") {
+            self.is_tls_required = true;
+            self.tls_required += 1;
+        }
+    }
+
+    /// Takes a piece of a field's value.
+    fn feed_value(&mut self, piece: &[u8]) {
+        if !self.is_tls_required {
+            return;
+        }
+        for byte in piece.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            if let Some(place) = self.tls_value.get_mut(self.tls_value_len) {
+                *place = *byte;
+            }
+            self.tls_value_len += 1;
         }
     }
 }
@@ -176,6 +208,23 @@ mod tests {
         assert!(!found.has_date && !found.has_message_id && !found.header_is_8bit && found.body_is_8bit);
         assert!(!found.header_has_nul);
         assert!(scan(&[b"Subject: \0\r\n"]).header_has_nul);
+    }
+
+    #[test]
+    fn tls_is_lifted_by_one_field_that_says_no() {
+        let lifts = |header: &[u8]| {
+            let whole = scan(&[header]).lifts_tls();
+            let bytes: Vec<&[u8]> = header.chunks(1).collect();
+            assert_eq!(scan(&bytes).lifts_tls(), whole, "{header:?} byte by byte");
+            whole
+        };
+        assert!(lifts(b"Subject: x\r\nTLS-Required: No\r\nDate: y\r\n\r\nbody"));
+        assert!(lifts(b"tls-required:\r\n no \r\n\r\n"));
+        assert!(!lifts(b"TLS-Required: Yes\r\n\r\n"));
+        assert!(!lifts(b"TLS-Required: Nope\r\n\r\n"));
+        assert!(!lifts(b"TLS-Required: No\r\nTLS-Required: No\r\n\r\n"), "RFC 8689 4: once");
+        assert!(!lifts(b"Subject: TLS-Required: No\r\n\r\nTLS-Required: No\r\n"));
+        assert!(!lifts(b"TLS-Required-By: No\r\n\r\n"));
     }
 
     #[test]

@@ -271,6 +271,7 @@ impl Rig {
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         };
         let received = Received {
             listener: "smtp".into(),

@@ -2,7 +2,7 @@
 //! **Owns:** NOTIFY and RET as decisions. **Never:** a notice's form.
 //! RFC 3461 4.1, 4.3, 5.2.2, 6.2; RFC 5321 4.5.5 (a null sender gets no notice).
 
-use postrider_mail::{Envelope, Outcome, OutcomeKind, Recipient, ReturnContent};
+use postrider_mail::{Envelope, Outcome, OutcomeKind, Recipient, ReturnContent, TlsRequirement};
 
 /// The largest message that a bounce shows whole. Larger ones show their header: the sender has the rest.
 pub const MAX_RETURNED_BYTES: u64 = 50 * 1024;
@@ -34,8 +34,9 @@ pub fn bounced<'a>(envelope: &'a Envelope, outcomes: &'a [Outcome]) -> impl Iter
 
 /// Whether the notice shows the whole message, so that its body is to be loaded.
 pub fn returns_body(kind: super::Kind, envelope: &Envelope, size: u64) -> bool {
-    // RFC 3461 4.3: RET is about failures; the others show the header only.
+    // RFC 3461 4.3: RET is about failures; the others show the header only. RFC 8689 5: the report goes without REQUIRETLS.
     kind == super::Kind::Bounce
+        && envelope.tls != TlsRequirement::Required
         && envelope.return_content == Some(ReturnContent::Full)
         && size <= MAX_RETURNED_BYTES
 }
@@ -76,6 +77,7 @@ mod tests {
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         }
     }
 
@@ -110,6 +112,8 @@ mod tests {
         assert!(!returns_body(Kind::Bounce, &from, 10));
         from.return_content = Some(ReturnContent::Full);
         assert!(returns_body(Kind::Bounce, &from, 10));
+        let required = Envelope { tls: TlsRequirement::Required, ..from.clone() };
+        assert!(!returns_body(Kind::Bounce, &required, 10), "RFC 8689 5");
         assert!(!returns_body(Kind::Bounce, &from, MAX_RETURNED_BYTES + 1));
         assert!(!returns_body(Kind::Delay, &from, 10));
     }

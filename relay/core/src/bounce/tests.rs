@@ -35,6 +35,7 @@ impl Case {
                 smtputf8: false,
                 return_content: None,
                 envelope_id: None,
+                tls: postrider_mail::TlsRequirement::Unsaid,
             },
             outcomes: vec![outcome],
             header: HEADER.to_vec(),

@@ -85,6 +85,11 @@ pub enum Unresolved {
         /// How.
         failure: DnsFailure,
     },
+    /// The message requires TLS, and nobody says whose certificate a host must have.
+    #[error(
+        "the message requires TLS (REQUIRETLS), and neither a policy of the domain nor a rule says that its mail hosts' certificates are verified"
+    )]
+    NotVouched,
     /// A look-up failed.
     #[error("the DNS look-up of {name} failed: {}", failure.as_str())]
     Failed {
@@ -109,6 +114,8 @@ impl Unresolved {
             | Self::SmarthostAbsent(_)
             | Self::NotInPolicy(_)
             | Self::Unproven { .. }
+            // A policy may only not be known now.
+            | Self::NotVouched
             | Self::Failed { .. } => OutcomeKind::Deferred,
         }
     }
@@ -124,6 +131,7 @@ impl Unresolved {
             Self::SmarthostAbsent(_) | Self::Failed { .. } => EnhancedCode::transient(4, 3),
             Self::NotInPolicy(_) => EnhancedCode::transient(7, 0),
             Self::Unproven { .. } => EnhancedCode::transient(7, 5),
+            Self::NotVouched => EnhancedCode::transient(7, 30),
         }
     }
 
@@ -140,6 +148,7 @@ impl Unresolved {
             Self::Unproven { .. } => Some(
                 "the domain's administrator has to mend its DNS; a rule with policy.tls.mode Opportunistic goes before it",
             ),
+            Self::NotVouched => Some("a rule with policy.tls.mode Verify vouches for them"),
             Self::OtherFamily
             | Self::TooMany
             | Self::Failed { .. }
@@ -163,6 +172,7 @@ impl Unresolved {
             Self::OtherFamily => "other_family",
             Self::NotInPolicy(_) => "not_in_policy",
             Self::Unproven { .. } => "unproven",
+            Self::NotVouched => "not_vouched",
             Self::Failed { .. } => "failed",
         }
     }

@@ -1,7 +1,7 @@
 //! How records are written down.
 //! **Owns:** the format digit, JSON behind it, lists of recipients. **Never:** the records themselves (record.rs).
 
-use postrider_mail::Due;
+use postrider_mail::{Due, TlsRequirement};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Addressee, Delivery, DeliveryId, Dkim, History, Kind, Message, Report};
@@ -11,12 +11,14 @@ use crate::lane::Lane;
 const FORMAT_DIGIT: u8 = b'1';
 /// A message that is signed or must be: a version that knows no signatures must leave it alone.
 const SIGNED_DIGIT: u8 = b'2';
+/// A message that requires TLS: a version that knows nothing of that must leave it alone.
+const TLS_DIGIT: u8 = b'3';
 
 /// Why a record can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// It is of another format.
-    #[error("found a record of format {0:?}; expected \"1\" or \"2\"")]
+    #[error("found a record of format {0:?}; expected \"1\", \"2\" or \"3\"")]
     Format(String),
     /// It isn't what its format says.
     #[error("field {0} of the record can't be read")]
@@ -51,7 +53,11 @@ pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 
 /// A message's record as it is stored.
 pub fn encode_message(message: &Message) -> Vec<u8> {
-    let digit = if message.dkim == Dkim::None { FORMAT_DIGIT } else { SIGNED_DIGIT };
+    let digit = match (message.tls, &message.dkim) {
+        (TlsRequirement::Required, _) => TLS_DIGIT,
+        (TlsRequirement::Unsaid | TlsRequirement::Lifted, Dkim::None) => FORMAT_DIGIT,
+        (TlsRequirement::Unsaid | TlsRequirement::Lifted, Dkim::Signed(_) | Dkim::Owed(_)) => SIGNED_DIGIT,
+    };
     encode_as(digit, message)
 }
 
@@ -68,7 +74,7 @@ fn encode_as<T: Serialize>(digit: u8, record: &T) -> Vec<u8> {
 /// It is of another format, or isn't what its format says.
 pub fn decode<T: DeserializeOwned>(field: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
     match bytes.split_first() {
-        Some((&(FORMAT_DIGIT | SIGNED_DIGIT), json)) => {
+        Some((&(FORMAT_DIGIT | SIGNED_DIGIT | TLS_DIGIT), json)) => {
             serde_json::from_slice(json).map_err(|_| Unreadable::Field(field))
         }
         Some((digit, _)) => Err(Unreadable::Format(char::from(*digit).to_string())),

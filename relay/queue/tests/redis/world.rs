@@ -104,6 +104,7 @@ pub(crate) async fn enqueue(partition: &Partition) -> Result<Enqueued, EnqueueEr
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         },
         received: received(),
         dkim: Default::default(),

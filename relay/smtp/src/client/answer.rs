@@ -68,6 +68,9 @@ pub enum Failure {
     /// It needs SMTPUTF8.
     #[error("the far side offers no SMTPUTF8")]
     Utf8NotOffered,
+    /// It requires TLS of whoever gets it.
+    #[error("the far side offers no REQUIRETLS")]
+    RequireTlsNotOffered,
     /// The shell gave up before the dot.
     #[error("given up before the end of the message was sent")]
     Abandoned,

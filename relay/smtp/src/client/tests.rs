@@ -51,6 +51,7 @@ fn mail(to: &[&str]) -> Transaction {
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         },
         content_bytes: 15,
         content_is_8bit: false,

@@ -2,7 +2,7 @@
 //! **Owns:** what each recipient has got so far, what fits the far side's offers. **Never:** bytes (the states' files).
 //! RFC 1870 6.1 (SIZE), RFC 6152 3, RFC 6531 3.5 (who needs SMTPUTF8), RFC 9422 (RCPTMAX).
 
-use postrider_mail::{FarReply, Stage};
+use postrider_mail::{FarReply, Stage, TlsRequirement};
 
 use super::{Answer, Answered, EightBit, Failure, Settings, Transaction};
 use crate::{
@@ -144,6 +144,9 @@ fn obstacle(transaction: &Transaction, offers: &Extensions, settings: &Settings)
     if (transaction.header_is_utf8 || sender_is_utf8) && !offers.smtputf8 {
         return Some(Failure::Utf8NotOffered);
     }
+    if transaction.envelope.tls == TlsRequirement::Required && !offers.requiretls {
+        return Some(Failure::RequireTlsNotOffered);
+    }
     let is_refused = settings.eight_bit == EightBit::Refuse;
     (transaction.content_is_8bit && !offers.eight_bit_mime && is_refused)
         .then_some(Failure::EightBitNotOffered)
@@ -161,6 +164,7 @@ fn parameters(transaction: &Transaction, recipients: &[Progress], offers: &Exten
         eight_bit_mime: offers.eight_bit_mime && transaction.content_is_8bit,
         smtputf8: offers.smtputf8 && needs_utf8,
         dsn: offers.dsn,
+        requiretls: envelope.tls == TlsRequirement::Required,
     }
 }
 

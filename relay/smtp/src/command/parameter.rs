@@ -1,6 +1,6 @@
 //! Parameters behind the paths of MAIL and RCPT.
 //! **Owns:** their values; each at most once. **Never:** whether one was offered (the server's).
-//! RFC 5321 4.1.2, RFC 1870 6.1, RFC 3461 4, RFC 4954 5, RFC 6152 2, RFC 6531 3.4, RFC 6533 3.
+//! RFC 5321 4.1.2, RFC 1870 6.1, RFC 3461 4, RFC 4954 5, RFC 6152 2, RFC 6531 3.4, RFC 6533 3, RFC 8689 3.
 
 use postrider_mail::{
     BodyEncoding, Notify, OriginalRecipient, Recipient, ReturnContent,
@@ -32,7 +32,8 @@ fn once(keyword: &str, known: &[&'static str], seen: &mut u32) -> Result<&'stati
 pub(super) fn read_mail(parameters: &str, command: &mut MailCommand) -> Result<(), BadCommand> {
     let mut seen = 0;
     for (keyword, value) in words(parameters) {
-        let name = once(keyword, &["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"], &mut seen)?;
+        let name =
+            once(keyword, &["SIZE", "BODY", "SMTPUTF8", "REQUIRETLS", "RET", "ENVID", "AUTH"], &mut seen)?;
         read_mail_value(name, value, command).ok_or(BadCommand::ParameterValue(name))?;
     }
     Ok(())
@@ -53,6 +54,12 @@ fn read_mail_value(name: &str, value: Option<&str>, command: &mut MailCommand) -
                 return None;
             }
             command.smtputf8 = true;
+        }
+        "REQUIRETLS" => {
+            if value.is_some() {
+                return None;
+            }
+            command.requiretls = true;
         }
         "RET" => {
             command.return_content = Some(match value?.to_ascii_uppercase().as_str() {

@@ -1,7 +1,7 @@
 //! Commands as clients write them, and as they don't.
 
 use bytes::BytesMut;
-use postrider_mail::{Envelope, Notify, OriginalRecipient};
+use postrider_mail::{Envelope, Notify, OriginalRecipient, TlsRequirement};
 use proptest::prelude::*;
 
 use super::*;
@@ -132,7 +132,7 @@ fn notifies() -> impl Strategy<Value = Option<Notify>> {
 
 proptest! {
     #[test]
-    fn mail_is_read_as_it_was_written(sender in prop::option::of(mailboxes()), size: u64, body: bool, id in prop::option::of("[ -~é]{1,15}"), ret in prop::option::of(any::<bool>())) {
+    fn mail_is_read_as_it_was_written(sender in prop::option::of(mailboxes()), size: u64, body: bool, id in prop::option::of("[ -~é]{1,15}"), ret in prop::option::of(any::<bool>()), requiretls: bool) {
         let envelope = Envelope {
             sender: sender.map_or(ReversePath::Null, ReversePath::Mailbox),
             recipients: Vec::new(),
@@ -140,14 +140,16 @@ proptest! {
             smtputf8: true,
             return_content: ret.map(|full| if full { ReturnContent::Full } else { ReturnContent::Headers }),
             envelope_id: id.map(Into::into),
+            tls: if requiretls { TlsRequirement::Required } else { TlsRequirement::Unsaid },
         };
-        let with = EnvelopeParameters { size: Some(size), eight_bit_mime: true, smtputf8: true, dsn: true };
+        let with = EnvelopeParameters { size: Some(size), eight_bit_mime: true, smtputf8: true, dsn: true, requiretls };
         let mut line = BytesMut::new();
         write_mail(&envelope, with, &mut line);
         prop_assert!(line.ends_with(b"\r\n"));
         let Ok(Command::Mail(read)) = parse(&line[..line.len() - 2]) else { panic!("{line:?}") };
         prop_assert_eq!(read.sender, envelope.sender);
         prop_assert_eq!((read.size, read.body, read.smtputf8), (Some(size), envelope.body, true));
+        prop_assert_eq!(read.requiretls, requiretls);
         prop_assert_eq!((read.return_content, read.envelope_id), (envelope.return_content, envelope.envelope_id));
     }
 

@@ -18,6 +18,8 @@ pub struct EnvelopeParameters {
     pub smtputf8: bool,
     /// RET=, ENVID=, NOTIFY=, ORCPT=.
     pub dsn: bool,
+    /// REQUIRETLS.
+    pub requiretls: bool,
 }
 
 /// Appends MAIL.
@@ -39,6 +41,9 @@ pub fn write_mail(envelope: &Envelope, with: EnvelopeParameters, output: &mut By
     }
     if with.smtputf8 {
         text(output, " SMTPUTF8");
+    }
+    if with.requiretls {
+        text(output, " REQUIRETLS");
     }
     if with.dsn {
         match envelope.return_content {

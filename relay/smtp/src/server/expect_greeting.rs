@@ -100,6 +100,7 @@ impl<R: Display> Server<R> {
             dsn: settings.dsn,
             enhanced_status_codes: true,
             starttls: settings.tls != Tls::Off && self.channel == Channel::Clear,
+            requiretls: self.channel == Channel::Tls,
             size: Some(settings.limits.message_bytes),
             auth_plain: has_auth,
             auth_login: has_auth,

@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use postrider_mail::{Envelope, Reply, ReversePath};
+use postrider_mail::{Envelope, Reply, ReversePath, TlsRequirement};
 
 use super::{
     Auth, Channel, End, Event, Server, Tls,
@@ -84,6 +84,8 @@ impl<R: Display> Server<R> {
             self.finish(End::TooManyMessages, "421 4.7.0 Too many messages on one connection\r\n");
         } else if mail.path_is_utf8 && !mail.smtputf8 {
             self.error("553 5.6.7 An address beyond ASCII needs SMTPUTF8\r\n", State::ExpectMail);
+        } else if mail.requiretls && self.channel == Channel::Clear {
+            self.error("555 5.5.4 REQUIRETLS isn't offered without TLS\r\n", State::ExpectMail);
         } else if !self.settings.dsn && (mail.return_content.is_some() || mail.envelope_id.is_some()) {
             self.error("555 5.5.4 DSN isn't offered\r\n", State::ExpectMail);
         } else if mail.size.is_some_and(|size| size > limits.message_bytes) {
@@ -104,6 +106,7 @@ fn ask(mail: MailCommand) -> AskMail {
         smtputf8: mail.smtputf8,
         return_content: mail.return_content,
         envelope_id: mail.envelope_id,
+        tls: if mail.requiretls { TlsRequirement::Required } else { TlsRequirement::Unsaid },
     };
     AskMail {
         transaction: Box::new(Transaction { envelope, has_refused_recipients: false }),

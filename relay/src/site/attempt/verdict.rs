@@ -70,6 +70,7 @@ fn of_failure(failure: client::Failure) -> Cause {
         F::TooLarge(limit) => Cause::Lacks(Lack::Size { limit }),
         F::EightBitNotOffered => Cause::Lacks(Lack::EightBitMime),
         F::Utf8NotOffered => Cause::Lacks(Lack::SmtpUtf8),
+        F::RequireTlsNotOffered => Cause::Lacks(Lack::RequireTls),
         F::Abandoned => {
             Cause::Ours(FarText::new("the message was not ended: this relay could not prove its claim"))
         }

@@ -26,6 +26,7 @@ fn message() -> Message {
             has_8bit_body: true,
             has_8bit_header: false,
         },
+        tls: TlsRequirement::Unsaid,
         dkim: Dkim::None,
     }
 }

@@ -339,6 +339,7 @@ fn envelope(size: u32, has_sender: bool) -> Envelope {
         smtputf8: false,
         return_content: None,
         envelope_id: None,
+        tls: postrider_mail::TlsRequirement::Unsaid,
     }
 }
 

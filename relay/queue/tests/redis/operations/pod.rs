@@ -157,6 +157,7 @@ pub(crate) fn envelope(sender: &str, to: &[&str]) -> Envelope {
         smtputf8: false,
         return_content: None,
         envelope_id: None,
+        tls: postrider_mail::TlsRequirement::Unsaid,
     }
 }
 

@@ -159,6 +159,7 @@ fn message(partition: &Partition, body: &Body, seeds: &Seeds, number: usize) -> 
             smtputf8: false,
             return_content: None,
             envelope_id: None,
+            tls: postrider_mail::TlsRequirement::Unsaid,
         },
         received: Received {
             listener: "smtp".into(),
