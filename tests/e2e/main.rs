@@ -12,6 +12,7 @@ mod harness;
 mod mta_sts;
 mod pods;
 mod preflight;
+mod requiretls;
 mod rules;
 mod send;
 mod shards;

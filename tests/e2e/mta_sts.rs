@@ -20,15 +20,15 @@ use crate::{LATER, SOON};
 /// The last byte of the first policy host's address; far sides are below.
 const FIRST_POLICY_HOST: u8 = 100;
 
-struct Bed {
-    world: World,
-    authority: Authority,
+pub(crate) struct Bed {
+    pub(crate) world: World,
+    pub(crate) authority: Authority,
     policies: Vec<PolicyHost>,
     port: u16,
 }
 
 impl Bed {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (world, authority) = (World::new().await.unwrap(), Authority::new().unwrap());
         std::fs::write(world.folder().join("roots.pem"), authority.pem()).unwrap();
         let port = ports::free_at(world.subnet.address(FIRST_POLICY_HOST).into()).unwrap();
@@ -37,7 +37,12 @@ impl Bed {
 
     /// A domain whose exchanger shows `tls`, and whose policy file comes in `response`.
     async fn domain(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>, response: String) {
-        self.world.domain_with(domain, Setup { tls, ..Setup::default() }).await.unwrap();
+        self.domain_with(domain, Setup { tls, ..Setup::default() }, response).await;
+    }
+
+    /// The same with any exchanger.
+    pub(crate) async fn domain_with(&mut self, domain: &str, setup: Setup, response: String) {
+        self.world.domain_with(domain, setup).await.unwrap();
         let host = format!("mta-sts.{domain}");
         let address =
             self.world.subnet.address(FIRST_POLICY_HOST + u8::try_from(self.policies.len()).unwrap());
@@ -53,11 +58,11 @@ impl Bed {
         self.domain(domain, tls, response(&policy("enforce", &format!("mx.{domain}")))).await;
     }
 
-    fn good(&self, domain: &str) -> Arc<ServerConfig> {
+    pub(crate) fn good(&self, domain: &str) -> Arc<ServerConfig> {
         self.authority.issue(&[&format!("mx.{domain}")]).unwrap().server
     }
 
-    async fn relay(&mut self) {
+    pub(crate) async fn relay(&mut self) {
         let roots = self.world.folder().join("roots.pem").display().to_string();
         let arguments = ["--roots", &roots, "--mta-sts-port", &self.port.to_string()];
         let arguments = arguments.map(str::to_owned).to_vec();
@@ -72,7 +77,7 @@ impl Bed {
     }
 
     /// Waits until an attempt has been put off for a reason that has these words in it, and sees that nothing arrived.
-    async fn waits(&self, id: &str, domain: &str, words: &str) {
+    pub(crate) async fn waits(&self, id: &str, domain: &str, words: &str) {
         let what = format!("{domain} to be put off for {words:?}");
         let told = eventually(&what, SOON, async || {
             let told = self.world.relays[0].ctl(&["inspect", id]).await.ok()?;

@@ -33,6 +33,8 @@ pub struct Entry {
     pub body: Option<Vec<u8>>,
     /// Whether it came over TLS.
     pub is_tls: bool,
+    /// Whether MAIL said REQUIRETLS.
+    pub requires_tls: bool,
     /// The client's address and port: one connection has one.
     pub client: std::net::SocketAddr,
 }

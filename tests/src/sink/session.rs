@@ -32,6 +32,7 @@ struct Session {
     is_tls: bool,
     is_authenticated: bool,
     sender: Option<String>,
+    requires_tls: bool,
     recipients: Vec<String>,
     chunks: Vec<u8>,
 }
@@ -69,6 +70,7 @@ pub(super) async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Sha
         is_tls: false,
         is_authenticated: false,
         sender: None,
+        requires_tls: false,
         recipients: Vec::new(),
         chunks: Vec::new(),
     };
@@ -151,6 +153,7 @@ impl Session {
         if self.ordinary_or_not(At::Mail, std::slice::from_ref(&sender), "250 2.1.0 ok").await? {
             self.reset();
             self.sender = Some(sender);
+            self.requires_tls = line.split_whitespace().any(|word| word.eq_ignore_ascii_case("REQUIRETLS"));
         }
         Ok(())
     }
@@ -235,6 +238,7 @@ impl Session {
             body: ledger.kept(&id, body),
             id,
             is_tls: self.is_tls,
+            requires_tls: self.requires_tls,
             client: self.client,
         });
     }

@@ -81,9 +81,19 @@ fn a_message_with_a_signature_is_of_another_format() {
     }
 }
 
+/// A version that knows nothing of REQUIRETLS refuses the digit, so that it sends nothing past the requirement.
+#[test]
+fn a_message_that_requires_tls_is_of_another_format() {
+    let message = |tls| Message { tls, ..message() };
+    assert!(encode_message(&message(TlsRequirement::Lifted)).starts_with(b"1{"));
+    let bytes = encode_message(&message(TlsRequirement::Required));
+    assert!(bytes.starts_with(b"3{"));
+    assert_eq!(decode::<Message>("m", &bytes), Ok(message(TlsRequirement::Required)));
+}
+
 #[test]
 fn a_record_of_a_later_format_is_refused_by_name() {
-    assert_eq!(decode::<Message>("m", b"3{}"), Err(Unreadable::Format("3".into())));
+    assert_eq!(decode::<Message>("m", b"4{}"), Err(Unreadable::Format("4".into())));
     assert_eq!(decode::<Message>("m", b""), Err(Unreadable::Field("m")));
     assert_eq!(decode::<Message>("m", b"1{}"), Err(Unreadable::Field("m")));
 }
