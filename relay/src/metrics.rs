@@ -107,13 +107,6 @@ impl Metrics {
         let sessions =
             IntGaugeVec::new(Opts::new("postrider_sessions", "Open SMTP sessions."), &["listener"])?;
         registry.register(Box::new(sessions.clone()))?;
-        let lease_margin = prometheus::Gauge::new(
-            "postrider_lease_margin_seconds",
-            "Time left on the lease when a heartbeat was confirmed; near 0 the relay stops sending.",
-        )?;
-        // Nothing is known before the first heartbeat, and 0 would be an alarm.
-        lease_margin.set(f64::NAN);
-        registry.register(Box::new(lease_margin.clone()))?;
         let certificate_not_after = GaugeVec::new(
             Opts::new(
                 "postrider_certificate_not_after_seconds",
@@ -195,7 +188,7 @@ impl Metrics {
                 "Final dots sent whose outcome was not recorded; the far side may get these again.",
             )?,
             reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
-            lease_margin,
+            lease_margin: register_lease_margin(&registry)?,
             certificate_not_after,
             sites,
             config: ConfigMetrics::new(&registry)?,
@@ -219,6 +212,17 @@ impl Metrics {
         labels::forget(&self.sessions, "listener", name);
         labels::forget(&self.certificate_not_after, "listener", name);
     }
+}
+
+/// Nothing is known before the first heartbeat, and 0 would be an alarm.
+fn register_lease_margin(registry: &Registry) -> Result<prometheus::Gauge, prometheus::Error> {
+    let lease_margin = prometheus::Gauge::new(
+        "postrider_lease_margin_seconds",
+        "Time left on the lease when a heartbeat was confirmed; near 0 the relay stops sending.",
+    )?;
+    lease_margin.set(f64::NAN);
+    registry.register(Box::new(lease_margin.clone()))?;
+    Ok(lease_margin)
 }
 
 /// The counts are there before the first look, for alerts that ask for a rise.
