@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postrider_tests::{
     World,
     bind::{Bind, Signed, Zone},
+    certs::{self, Authority, Certificate, odd::Odd},
     eventually,
     manifests::rule,
     relay,
@@ -16,7 +17,7 @@ use rcgen::{
 };
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -48,6 +49,11 @@ fn presented(name: &str, is_expired: bool) -> Presented {
         of_authority: format!("2 0 1 {}", hex(authority.der())),
         server: server(vec![leaf.der().clone(), authority.der().clone()], &key),
     }
+}
+
+/// The record of a certificate's own digest, as its host's.
+fn of_certificate(certificate: &Certificate) -> String {
+    format!("3 0 1 {}", hex(&certificate.der))
 }
 
 fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
@@ -135,6 +141,17 @@ async fn everything() -> Signing {
     signing.domain("chain", Some(chain.server.clone()), &[&chain.of_authority]).await;
     let misnamed = presented("other.example", false);
     signing.domain("misnamed", Some(misnamed.server.clone()), &[&misnamed.of_authority]).await;
+    let authority = Authority::new().unwrap();
+    let sha1 = authority.issue_odd("mx.sha1.dane", Odd::Sha1).unwrap();
+    signing.domain("sha1", Some(sha1.server.clone()), &[&of_certificate(&sha1)]).await;
+    let version1 = authority.issue_odd("mx.version1.dane", Odd::Version1).unwrap();
+    signing.domain("version1", Some(version1.server.clone()), &[&of_certificate(&version1)]).await;
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap();
+    let of_root = format!("2 0 0 {}", root.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let sha1_path = authority.issue_odd("mx.path.dane", Odd::Sha1).unwrap();
+    signing.domain("path", Some(sha1_path.server), &[&of_root]).await;
+    let old = certs::self_signed("other.example").unwrap();
+    signing.domain("old", Some(certs::tls12_only(&old).unwrap()), &[&of_certificate(&old)]).await;
     signing.domain("another", Some(chain.server.clone()), &[&of_another()]).await;
     signing.domain("unusable", Some(expired.server.clone()), &[&format!("1 1 1 {}", "ab".repeat(32))]).await;
     signing.domain("stripped", None, &[&chain.of_leaf]).await;
@@ -151,10 +168,20 @@ async fn everything() -> Signing {
     signing
 }
 
-const FITTING: [&str; 4] = ["leaf.dane", "chain.dane", "implicit.dane", "alias.dane"];
-const DELIVERED: [&str; 7] =
-    ["leaf.dane", "chain.dane", "implicit.dane", "alias.dane", "unusable.dane", "without.dane", "plain"];
-const DEFERRED: [&str; 5] = ["misnamed.dane", "another.dane", "stripped.dane", "lost.dane", "bogus"];
+const FITTING: [&str; 6] =
+    ["leaf.dane", "chain.dane", "implicit.dane", "alias.dane", "sha1.dane", "old.dane"];
+/// DANE lets mail go there that it says nothing of.
+const OTHERS: [&str; 3] = ["unusable.dane", "without.dane", "plain"];
+const DEFERRED: [&str; 7] = [
+    "misnamed.dane",
+    "another.dane",
+    "stripped.dane",
+    "lost.dane",
+    "path.dane",
+    // Its key can't be had of it.
+    "version1.dane",
+    "bogus",
+];
 
 /// The last attempt at a domain, as logged.
 async fn attempt(world: &World, domain: &str) -> Value {
@@ -178,10 +205,10 @@ async fn send_to(world: &World, domain: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hosts_publish_is_obeyed() {
     let (world, _bind) = everything().await.start().await;
-    for domain in DELIVERED.iter().chain(&DEFERRED) {
+    for domain in FITTING.iter().chain(&OTHERS).chain(&DEFERRED) {
         send_to(&world, domain).await;
     }
-    for domain in DELIVERED {
+    for domain in FITTING.iter().chain(&OTHERS) {
         let entry = world.arrival(&format!("b@{domain}"), SOON).await.unwrap();
         assert!(entry.is_tls, "{domain}");
     }
@@ -201,7 +228,7 @@ async fn what_hosts_publish_is_obeyed() {
     }
     let metrics = world.relays[0].metrics().await.unwrap();
     assert_eq!(metrics.sum("postrider_dane_available", &[]), 1.0);
-    assert!(metrics.sum("postrider_connections_out_total", &["tls=\"dane\""]) >= 4.0);
+    assert!(metrics.sum("postrider_connections_out_total", &["tls=\"dane\""]) >= 6.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,10 +238,10 @@ async fn a_rule_that_says_otherwise_wins() {
         "matches: [{recipientDomains: ['*.dane', plain, bogus]}]\npolicy: {tls: {mode: Opportunistic}}";
     signing.world.manifests.write("rule.yaml", &rule("lenient", spec)).unwrap();
     let (world, _bind) = signing.start().await;
-    for domain in DELIVERED.iter().chain(&DEFERRED) {
+    for domain in FITTING.iter().chain(&OTHERS).chain(&DEFERRED) {
         send_to(&world, domain).await;
     }
-    for domain in DELIVERED.iter().chain(&DEFERRED) {
+    for domain in FITTING.iter().chain(&OTHERS).chain(&DEFERRED) {
         world.arrival(&format!("b@{domain}"), SOON).await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use postrider_tests::{
     World,
-    certs::{self, Authority},
+    certs::{self, Authority, odd::Odd},
     dns::Fault,
     manifests::rule,
     policy_host::{PolicyHost, policy, response},
@@ -103,6 +103,10 @@ async fn an_enforced_policy_lets_mail_go_to_its_hosts_with_good_certificates_onl
     bed.enforcing("misnamed.example", Some(tls)).await;
     bed.enforcing("selfsigned.example", Some(certs::self_signed("mx.selfsigned.example").unwrap().server))
         .await;
+    for (name, odd) in [("sha1.example", Odd::Sha1), ("version1.example", Odd::Version1)] {
+        let tls = bed.authority.issue_odd(&format!("mx.{name}"), odd).unwrap().server;
+        bed.enforcing(name, Some(tls)).await;
+    }
     bed.enforcing("stripped.example", None).await;
     let tls = bed.good("moved.example");
     bed.domain("moved.example", Some(tls), response(&policy("enforce", "mx.elsewhere.example"))).await;
@@ -115,6 +119,8 @@ async fn an_enforced_policy_lets_mail_go_to_its_hosts_with_good_certificates_onl
         ("expired.example", "expired"),
         ("misnamed.example", "certificate"),
         ("selfsigned.example", "certificate"),
+        ("sha1.example", "certificate"),
+        ("version1.example", "certificate"),
         ("stripped.example", "MTA-STS: the far side offers no TLS"),
         ("moved.example", "MTA-STS policy does not allow mx.moved.example"),
     ];

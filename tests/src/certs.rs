@@ -1,6 +1,8 @@
 //! Certificates of a test's own authority.
 //! **Owns:** making them. **Never:** a key that outlives the test.
 
+pub mod odd;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},

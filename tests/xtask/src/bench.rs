@@ -34,7 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     figures::Figures,
-    own::{backlog, failover, idle, isolation, pair},
+    own::{backlog, besides, failover, idle, isolation, pair},
     workload::{Far, Workload},
 };
 use crate::{steps::cargo, tools};
@@ -108,7 +108,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
 }
 
 fn as_released(options: &Options) -> Result<()> {
-    tools::ensure_installed(&[tools::REDIS, tools::POSTFIX])?;
+    tools::ensure_installed(&[tools::REDIS, tools::POSTFIX, tools::OPENSSL])?;
     cargo(&["build", "--release", "--package", "postrider-relay", "--package", "xtask"], &[])?;
     let built = released()?;
     let mut again = Command::new(built.join("xtask"));
@@ -234,6 +234,12 @@ async fn own(plan: &Plan, figures: &mut Figures) -> Result<()> {
     }
     if plan.begins("backlog", figures) {
         backlog::run(plan.backlog[0], &reused, rounds, figures).await?;
+    }
+    if plan.begins("tls_out", figures) {
+        besides::tls_out(&reused, rounds, figures).await?;
+    }
+    if plan.begins("signing", figures) {
+        besides::signing(&reused, rounds, figures).await?;
     }
     if plan.begins("two_relays", figures) {
         pair::run(&reused, rounds, figures).await?;

@@ -53,6 +53,13 @@ const ALL: &[Budget] = &[
     budget("a million waiting: relay's memory, MiB", "backlog_relay_rss", Bound::To(150.0), None),
     budget("… share of the empty queue's speed", "backlog_fast_path_share", Bound::From(0.9), None),
     budget("a dead destination: share of others' speed", "isolation_share", Bound::From(0.95), None),
+    budget(
+        "TLS out, connections used again: share of clear text's speed",
+        "tls_out_share",
+        Bound::From(0.7),
+        None,
+    ),
+    budget("a signature (RSA-2048): CPU over openssl's", "signing_cpu_over_openssl", Bound::To(1.5), None),
     budget("a relay killed: all claimed within, s", "failover_all_claimed", Bound::To(6.0), None),
     budget("… messages lost", "failover_lost", Bound::To(0.0), None),
     budget("two relays over one, as they are", "two_relays_over_one", Bound::From(1.6), None),

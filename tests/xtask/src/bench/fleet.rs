@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use postrider_tests::{
     Ledger, World,
     certs::{Authority, Certificate},
-    client, dns,
-    manifests::{MailRelay, rule, tls_secret},
+    client, dkim, dns,
+    manifests::{MailRelay, rule, secret, tls_secret},
     redis::Redis,
     relay::Relay,
     sink::{self, At, Rule},
@@ -24,10 +24,21 @@ const NAMESERVER: u8 = 253;
 /// How long records may be kept.
 const TTL: u32 = 300;
 
+/// What a fleet does that another one beside it doesn't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Besides {
+    Nothing,
+    /// Its far side offers TLS, its sources do without.
+    TlsOut,
+    /// It signs what its sources send, by DKIM with a key of 2,048 bits (RSA).
+    Signing,
+}
+
 /// Relays, their store, their far sides.
 pub(crate) struct Fleet {
     pub(crate) world: World,
     far: Far,
+    besides: Besides,
     /// Whether some attempts hang for as long as it lives, so that nobody can wait for their end.
     pub(crate) has_hung_attempts: bool,
     certificate: Option<Certificate>,
@@ -42,12 +53,15 @@ impl Fleet {
 
     /// The same, or with a relay that keeps what it takes in (`Paused`).
     pub(crate) async fn start_as(far: Far, delivery: &str) -> Result<Self> {
-        let mut fleet = Self::set(far, delivery).await?;
-        fleet.world.relay().await?;
-        Ok(fleet)
+        Self::set(far, delivery, Besides::Nothing).await
     }
 
-    async fn set(far: Far, delivery: &str) -> Result<Self> {
+    /// The same as [`Self::start`], and something besides.
+    pub(crate) async fn start_besides(far: Far, besides: Besides) -> Result<Self> {
+        Self::set(far, "Active", besides).await
+    }
+
+    async fn set(far: Far, delivery: &str, besides: Besides) -> Result<Self> {
         let mut world = World::new().await?;
         // One that only counts: bodies would make the far side a part of what is measured.
         world.ledger = Ledger::default();
@@ -58,18 +72,24 @@ impl Fleet {
             }
             Far::Smarthost | Far::Mx(_) | Far::Slow | Far::Busy => (None, None),
         };
-        let mut fleet = Self { world, far, has_hung_attempts: false, certificate, client };
+        let mut fleet = Self { world, far, besides, has_hung_attempts: false, certificate, client };
         match far {
             Far::Mx(domains) => fleet.by_mx(domains).await?,
             Far::Smarthost | Far::Tls | Far::Slow | Far::Busy => fleet.by_address().await?,
         }
         fleet.write(delivery)?;
+        fleet.world.relay().await?;
         Ok(fleet)
     }
 
     async fn by_address(&mut self) -> Result<()> {
+        let tls = match (self.besides, &self.certificate) {
+            (_, Some(certificate)) => Some(certificate.server.clone()),
+            (Besides::TlsOut, None) => Some(Authority::new()?.issue(&["far.example"])?.server),
+            (Besides::Nothing | Besides::Signing, None) => None,
+        };
         let setup = sink::Setup {
-            tls: self.certificate.as_ref().map(|certificate| certificate.server.clone()),
+            tls,
             round_trip: if self.far == Far::Slow { ROUND_TRIP } else { Duration::ZERO },
             ..sink::Setup::default()
         };
@@ -122,7 +142,13 @@ impl Fleet {
             "{{retry: {{initial: 1s, max: 4s, maxAge: 120h}}, limits: {{connections: {}}}}}",
             self.far.connections()
         );
-        let more = format!("{}\ndelivery: {delivery}", MailRelay::default().more);
+        let mut more = format!("{}\ndelivery: {delivery}", MailRelay::default().more);
+        if self.besides == Besides::Signing {
+            self.world.manifests.write("dkim.yaml", &secret("dkim", &[("rsa", dkim::RSA)]))?;
+            more.push_str(
+                "\ndkim: [{domain: sender.example, keys: [{selector: rsa, privateKeyRef: {name: dkim, key: rsa}}]}]",
+            );
+        }
         let relay = MailRelay { more, listeners, defaults, ..MailRelay::default() };
         self.world.manifests.write("relay.yaml", &relay.yaml())
     }

@@ -2,6 +2,7 @@
 //! **Owns:** what these parts share: fleets side by side, rounds in turns. **Never:** Postfix.
 
 pub(crate) mod backlog;
+pub(crate) mod besides;
 pub(crate) mod failover;
 pub(crate) mod idle;
 pub(crate) mod isolation;

@@ -128,10 +128,20 @@ fn costs(figures: &Figures) -> String {
 /// All that no load of both has.
 fn own(figures: &Figures) -> String {
     let is_own = |figure: &&Figure| {
-        ["idle", "latency", "sync", "failover", "isolation", "two_relays", "cores_busy", "backlog", "drain"]
-            .iter()
-            .any(|start| figure.name.starts_with(start))
-            || figure.name.ends_with("4k_50_kept")
+        const PARTS: [&str; 11] = [
+            "idle",
+            "latency",
+            "sync",
+            "failover",
+            "isolation",
+            "tls_out",
+            "signing",
+            "two_relays",
+            "cores_busy",
+            "backlog",
+            "drain",
+        ];
+        PARTS.iter().any(|start| figure.name.starts_with(start)) || figure.name.ends_with("4k_50_kept")
     };
     let mut text = String::from("| figure | Postrider | Postfix | unit |\n|---|---|---|---|\n");
     for figure in figures.all.iter().filter(is_own) {
