@@ -17,6 +17,7 @@ mod tests;
 
 use std::net::IpAddr;
 
+use postrider_crds::{Egress, IdentityCheck};
 use postrider_mail::{Domain, HostName};
 
 pub use dmarc::{DmarcRecord, Policy};
@@ -71,7 +72,8 @@ pub enum Step {
 
 impl Subject {
     /// What is looked at of a fleet with this configuration. A key whose Secret is missing isn't: that is said elsewhere.
-    pub fn of(config: &Config, addresses: &[IpAddr], is_egress_checked: bool) -> Self {
+    /// What is no address in the spec has been refused (compile).
+    pub fn of(config: &Config, egress: Option<&Egress>) -> Self {
         let domains = config.dkim.iter().map(|entry| {
             let key = |one: &crate::config::DkimKey| {
                 let public = one.key.as_ref()?.public();
@@ -83,9 +85,12 @@ impl Subject {
                 keys: entry.keys.iter().filter_map(key).collect(),
             }
         });
-        let mut addresses: Vec<IpAddr> = addresses.iter().map(IpAddr::to_canonical).collect();
+        let texts = egress.iter().flat_map(|egress| &egress.addresses);
+        let mut addresses: Vec<IpAddr> =
+            texts.filter_map(|text| Some(text.parse::<IpAddr>().ok()?.to_canonical())).collect();
         addresses.sort();
         addresses.dedup();
+        let is_egress_checked = egress.is_none_or(|egress| egress.identity == IdentityCheck::Checked);
         Self { addresses, ehlo: config.hostname.clone(), domains: domains.collect(), is_egress_checked }
     }
 }
