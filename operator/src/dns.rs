@@ -67,7 +67,12 @@ impl Dns {
             config
         });
         let servers = match nameservers {
-            [] => read_system_conf().map_err(|error| NoNameserver::Unreadable(error.to_string()))?.0.name_servers,
+            [] => {
+                read_system_conf()
+                    .map_err(|error| NoNameserver::Unreadable(error.to_string()))?
+                    .0
+                    .name_servers
+            }
             _ => given.collect(),
         };
         if servers.is_empty() {

@@ -93,7 +93,9 @@ impl Identities {
     fn note(&self, relay: &Key, subject: &Subject, found: Judgement) -> bool {
         let mut state = self.state();
         // What was looked at may be another by now: then the look is of no use.
-        let Some(entry) = state.get_mut(relay).filter(|entry| entry.subject == *subject) else { return false };
+        let Some(entry) = state.get_mut(relay).filter(|entry| entry.subject == *subject) else {
+            return false;
+        };
         let every = if found.is_good() { self.every } else { self.every / SOONER };
         entry.due = Instant::now() + every.max(Duration::from_secs(1));
         entry.is_under_way = false;
@@ -127,7 +129,8 @@ impl Checker {
                 under_way.push(self.look(relay, subject));
                 continue;
             }
-            let due = if under_way.len() < AT_A_TIME { self.identities.next_due() } else { Instant::now() + CALM };
+            let due =
+                if under_way.len() < AT_A_TIME { self.identities.next_due() } else { Instant::now() + CALM };
             // Something that is due while another leads is looked at again soon.
             let due = due.max(Instant::now() + Duration::from_millis(100));
             tokio::select! {

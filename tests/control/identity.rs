@@ -67,10 +67,14 @@ async fn a_status_says_what_the_dns_lacks_until_it_is_there() -> Result<()> {
     let said = world.condition("mailrelay", "outbound", "EgressIdentity", "False", "SpfDoesNotPass").await?;
     assert!(said.starts_with("SPF of example.com for 203.0.113.10: found fail; expected pass"), "{said}");
     let said = world.condition("mailrelay", "outbound", "DKIMPublished", "False", "KeyMissing").await?;
-    assert!(said.contains("ed25519._domainkey.example.com: found no TXT record; expected TXT v=DKIM1"), "{said}");
+    assert!(
+        said.contains("ed25519._domainkey.example.com: found no TXT record; expected TXT v=DKIM1"),
+        "{said}"
+    );
     assert!(!said.contains("PRIVATE"), "{said}");
     let metrics = world.operator.metrics().await?;
-    let count = |kind| metrics.sum("postrider_operator_identity_findings", &[("name", "outbound"), ("kind", kind)]);
+    let count =
+        |kind| metrics.sum("postrider_operator_identity_findings", &[("name", "outbound"), ("kind", kind)]);
     assert_eq!((count("SpfDoesNotPass"), count("KeyMissing"), count("PtrMissing")), (1.0, 2.0, 0.0));
     warned(&world, "SpfDoesNotPass").await?;
     warned(&world, "KeyMissing").await?;
@@ -101,7 +105,8 @@ async fn a_nameserver_that_fails_is_unknown_and_a_changed_spec_is_looked_at_at_o
     let world = world(&dns, "unknown").await?;
     world.apply(&dkim::secret()).await?;
     world.apply(FLEET).await?;
-    let said = world.condition("mailrelay", "outbound", "EgressIdentity", "Unknown", "DnsUnavailable").await?;
+    let said =
+        world.condition("mailrelay", "outbound", "EgressIdentity", "Unknown", "DnsUnavailable").await?;
     assert_eq!(said, "TXT of _spf.example.com: SERVFAIL");
     world.condition("mailrelay", "outbound", "DKIMPublished", "True", "KeysPublished").await?;
     dns.heal("_spf.example.com");

@@ -54,7 +54,11 @@ impl World {
             kubeconfig,
             identity: "one".to_owned(),
             namespace: namespace.clone(),
-            arguments: ["--watch-namespace", &namespace].iter().chain(arguments).map(|&one| one.to_owned()).collect(),
+            arguments: ["--watch-namespace", &namespace]
+                .iter()
+                .chain(arguments)
+                .map(|&one| one.to_owned())
+                .collect(),
             folder: folder.path().to_owned(),
         };
         let operator = Operator::start(&setup).await?;

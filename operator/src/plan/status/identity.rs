@@ -38,7 +38,11 @@ pub(super) fn dkim_published(facts: &Facts<'_>) -> Say {
     let config = facts.judged.valid.as_ref().map(|valid| &valid.config);
     let keys = config.into_iter().flat_map(|config| config.dkim.iter().flat_map(|entry| &entry.keys));
     if keys.filter(|key| key.key.is_some()).count() == 0 {
-        return Say::unknown(type_, reasons::SECRET_NOT_FOUND, "there is no key to compare with: see ResolvedRefs");
+        return Say::unknown(
+            type_,
+            reasons::SECRET_NOT_FOUND,
+            "there is no key to compare with: see ResolvedRefs",
+        );
     }
     said(type_, &judgement.keys, &judgement.keys_unknown)
         .unwrap_or_else(|| Say::yes(type_, reasons::KEYS_PUBLISHED, judgement.notes.join("\n")))
@@ -77,7 +81,8 @@ fn status_word(word: &str) -> Option<&'static str> {
 }
 
 fn reason_word(word: &str) -> Option<&'static str> {
-    let ours = [reasons::NAMES_FIT, reasons::KEYS_PUBLISHED, reasons::DNS_UNAVAILABLE, reasons::SECRET_NOT_FOUND];
+    let ours =
+        [reasons::NAMES_FIT, reasons::KEYS_PUBLISHED, reasons::DNS_UNAVAILABLE, reasons::SECRET_NOT_FOUND];
     ours.into_iter().chain(FindingKind::ALL.map(FindingKind::as_str)).find(|known| *known == word)
 }
 

@@ -12,7 +12,9 @@ pub(super) fn check(egress: Option<&Egress>, problems: &mut Vec<Problem>) {
     for (index, text) in egress.iter().flat_map(|egress| &egress.addresses).enumerate() {
         let field = format!("spec.egress.addresses[{index}]");
         match text.parse::<IpAddr>() {
-            Err(_) => problems.push(Problem::invalid(field, shown(text), "an IP address such as 203.0.113.10")),
+            Err(_) => {
+                problems.push(Problem::invalid(field, shown(text), "an IP address such as 203.0.113.10"))
+            }
             Ok(address) if !seen.insert(address.to_canonical()) => {
                 problems.push(Problem::invalid(field, shown(text), "an address that stands there once"));
             }

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use postrider_crds::{self as crds, MailRelay};
 
 use super::{
-    Problem, Weight, dkim, egress, names, queue, running, secrets::Secrets, shown, treatment, workloads::Workloads,
+    Problem, Weight, dkim, egress, names, queue, running, secrets::Secrets, shown, treatment,
+    workloads::Workloads,
 };
 use crate::{
     config::{

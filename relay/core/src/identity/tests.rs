@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{testkit::Zone, *};
 use crate::dkim::SigningKey;
 
-const ED25519: &str = include_str!("dkim/fixtures/ed25519.pem");
+const ED25519: &str = include_str!("../dkim/fixtures/ed25519.pem");
 
 /// A fleet with all that receivers want; `KEY` is its record.
 const GOOD: &str = "
