@@ -122,7 +122,9 @@ pub(super) fn dmarc(
         let expected = "adkim=r, or an entry in spec.dkim for each of them".to_owned();
         return Ok(finding(FindingKind::DmarcNotAligned, found, expected));
     }
-    if passes_by_dkim(facts, sender)? || passes_by_spf(facts, domain, subject)? {
+    // One that passes is enough, whatever is lacking of the other.
+    let ways = [passes_by_dkim(facts, sender), passes_by_spf(facts, domain, subject)];
+    if any(ways.into_iter())? {
         return Ok(None);
     }
     let found = "neither a published DKIM key nor an SPF record that passes".to_owned();
