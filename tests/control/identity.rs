@@ -73,8 +73,7 @@ async fn a_status_says_what_the_dns_lacks_until_it_is_there() -> Result<()> {
     );
     assert!(!said.contains("PRIVATE"), "{said}");
     let metrics = world.operator.metrics().await?;
-    let count =
-        |kind| metrics.sum("postrider_operator_identity_findings", &[kind]);
+    let count = |kind| metrics.sum("postrider_operator_identity_findings", &[kind]);
     assert_eq!((count("SpfDoesNotPass"), count("KeyMissing"), count("PtrMissing")), (1.0, 2.0, 0.0));
     warned(&world, "SpfDoesNotPass").await?;
     warned(&world, "KeyMissing").await?;
