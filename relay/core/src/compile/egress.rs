@@ -22,3 +22,26 @@ pub(super) fn check(egress: Option<&Egress>, problems: &mut Vec<Problem>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(addresses: &[&str]) -> Vec<String> {
+        let addresses = addresses.iter().map(|&text| text.to_owned()).collect();
+        let mut problems = Vec::new();
+        check(Some(&Egress { addresses, ..Egress::default() }), &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_no_address_or_stands_there_twice_is_told() {
+        assert!(told(&["203.0.113.10", "2001:db8::25"]).is_empty());
+        let found = told(&["203.0.113.10", "203.0.113.0/24", "::ffff:203.0.113.10"]);
+        assert!(
+            found[0]
+                .starts_with("spec.egress.addresses[1]: found \"203.0.113.0/24\"; expected an IP address")
+        );
+        assert!(found[1].contains("addresses[2]") && found[1].contains("once"), "{found:?}");
+    }
+}
