@@ -225,6 +225,15 @@ mod tests {
         assert_eq!(with(ResponseCode::Refused), Answer::Failed(DnsFailure::Refused));
     }
 
+    /// Tests that aren't about the DNS rest on this: what is unknown is so at once.
+    #[tokio::test]
+    async fn a_nameserver_that_cannot_be_sent_to_fails_at_once() {
+        let dns = Dns::new(&["255.255.255.255:53".parse().expect("an address")]).expect("a resolver");
+        let asked = dns.ask(vec![Question { kind: Kind::Txt, name: "example.com".into() }]);
+        let answers = tokio::time::timeout(Duration::from_secs(2), asked).await.expect("in time");
+        assert!(matches!(answers[0].1, Answer::Failed(_)), "{answers:?}");
+    }
+
     #[tokio::test]
     async fn without_nameservers_every_question_fails() {
         let question = Question { kind: Kind::A, name: "example.com".into() };
