@@ -13,7 +13,7 @@ pub(super) fn check(egress: Option<&Egress>, problems: &mut Vec<Problem>) {
         let field = format!("spec.egress.addresses[{index}]");
         match text.parse::<IpAddr>() {
             Err(_) => {
-                problems.push(Problem::invalid(field, shown(text), "an IP address such as 203.0.113.10"))
+                problems.push(Problem::invalid(field, shown(text), "an IP address such as 203.0.113.10"));
             }
             Ok(address) if !seen.insert(address.to_canonical()) => {
                 problems.push(Problem::invalid(field, shown(text), "an address that stands there once"));
