@@ -21,6 +21,8 @@ pub const SYNCED_STANDALONE: &str =
 pub const SELECTOR: &str = "(self.from == 'Selector') == has(self.selector)";
 /// Networks are networks.
 pub const CIDRS: &str = "self.all(c, isCIDR(c))";
+/// Addresses are addresses.
+pub const ADDRESSES: &str = "self.all(a, isIP(a))";
 /// What the type says.
 pub const SMARTHOST: &str = "(self.type == 'Smarthost') == has(self.smarthost)";
 /// What the type says.

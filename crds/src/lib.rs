@@ -11,6 +11,7 @@
 pub mod cel;
 pub mod dkim;
 pub mod duration;
+pub mod egress;
 pub mod listener;
 pub mod mail_relay;
 pub mod policy;
@@ -26,6 +27,7 @@ pub mod workload;
 
 pub use dkim::{DkimDomain, DkimKey};
 pub use duration::{Duration, InvalidDuration};
+pub use egress::{Egress, IdentityCheck};
 pub use listener::{
     AllowedClients, BareLineEnds, Listener, ListenerAuth, ListenerLimits, ListenerTls, Protocol,
     ProxyProtocol, TlsDemand,

@@ -11,6 +11,7 @@ use crate::{
     cel,
     dkim::DkimDomain,
     duration::Duration,
+    egress::Egress,
     listener::Listener,
     policy::Policy,
     queue::Queue,
@@ -95,6 +96,9 @@ pub struct MailRelaySpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["domain".into()]))]
     pub dkim: Vec<DkimDomain>,
+    /// Who the fleet is to far sides: what the DNS should say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
     /// Addresses that mail may be sent to although they are private, loopback or link-local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_destinations: Option<AllowedDestinations>,

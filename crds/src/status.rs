@@ -23,6 +23,10 @@ pub mod conditions {
     pub const QUEUE_LOST: &str = "QueueLost";
     /// The pods' clocks and the shards' agree.
     pub const QUEUE_CLOCK: &str = "QueueClock";
+    /// The DNS says of the fleet's addresses and names what receivers want to hear.
+    pub const EGRESS_IDENTITY: &str = "EgressIdentity";
+    /// The public half of every key that signs is published.
+    pub const DKIM_PUBLISHED: &str = "DKIMPublished";
     /// Every ready pod runs what was asked for.
     pub const PROGRAMMED: &str = "Programmed";
     /// All of it: what `kubectl wait` and other tools look at.
@@ -79,6 +83,14 @@ pub mod reasons {
     pub const CLOCKS_DIFFER: &str = "ClocksDiffer";
     /// Any condition, unknown: no pod tells.
     pub const NO_REPORT: &str = "NoReport";
+    /// EgressIdentity, true.
+    pub const NAMES_FIT: &str = "NamesFit";
+    /// DKIMPublished, true.
+    pub const KEYS_PUBLISHED: &str = "KeysPublished";
+    /// DKIMPublished, true: nothing is signed.
+    pub const NO_KEYS: &str = "NoKeys";
+    /// EgressIdentity and DKIMPublished, unknown: the DNS hasn't answered.
+    pub const DNS_UNAVAILABLE: &str = "DnsUnavailable";
     /// Programmed, true.
     pub const PROGRAMMED: &str = "Programmed";
     /// Ready, true.
@@ -125,7 +137,7 @@ pub struct MailRelayStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub listeners: Vec<ListenerStatus>,
-    /// Accepted, ResolvedRefs, QueueDurable, QueueLost, QueueClock, Programmed, Ready.
+    /// Accepted, ResolvedRefs, QueueDurable, QueueLost, QueueClock, EgressIdentity, DKIMPublished, Programmed, Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -27,6 +27,8 @@ pub const SELECTOR: &str = r"^[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?$";
 pub const ADDRESS: &str = r"^.+@[^@\s]+$";
 /// An address, or the null sender.
 pub const SENDER: &str = r"^(<>|.+@[^@\s]+)$";
+/// An IP address.
+pub const IP_ADDRESS: &str = "^[0-9a-fA-F.:]+$";
 /// A network.
 pub const CIDR: &str = "^[0-9a-fA-F.:]+/[0-9]{1,3}$";
 /// GEP-2257.
@@ -54,6 +56,7 @@ pub fn meaning(pattern: &str) -> Option<&'static str> {
         SELECTOR => "a DKIM selector such as s2026a",
         ADDRESS => "an address such as user@example.com",
         SENDER => "an address such as user@example.com, or <> for the null sender",
+        IP_ADDRESS => "an IP address such as 203.0.113.10 or 2001:db8::25",
         CIDR => "a network such as 10.0.0.0/8 or 2001:db8::/32",
         DURATION => "a duration such as 90s, 5m or 1h30m (units h, m, s, ms; five days are 120h)",
         SIZE => "a size such as 25Mi",

@@ -14,7 +14,9 @@ use crate::{
     agenda::{Agenda, Target},
     apply::Applier,
     cli::RunArgs,
+    dns::Dns,
     gather::Caches,
+    identity::{Checker, Identities},
     leader::{Candidate, Leadership, LeaseLost, Terms},
     metrics::Metrics,
     outcomes::Outcomes,
@@ -81,11 +83,20 @@ async fn operate(args: RunArgs) -> Result<()> {
     let publisher = Publisher::new(client.clone(), leadership.clone(), metrics.clone());
     let reporter = Reporter::new(caches.clone(), publisher.clone(), leadership.clone());
     tracker.spawn(reporter.run(tracker.clone(), stopped.clone()));
+    let identities = Identities::new(Duration::from_secs(args.identity_every));
+    let checker = Checker {
+        identities: identities.clone(),
+        dns: dns(&args),
+        agenda: agenda.clone(),
+        leadership: leadership.clone(),
+    };
+    tracker.spawn(checker.run(stopped.clone()));
     let reconciler = Arc::new(Reconciler {
         applier: Applier::new(client.clone(), caches.clone(), leadership.clone(), metrics.clone()),
         statuses: StatusWriter::new(client.clone(), leadership.clone(), metrics.clone(), &args.identity),
         namespaces: args.watch_namespaces.clone(),
         outcomes: Outcomes::default(),
+        identities,
         figures: std::sync::Mutex::default(),
         client,
         caches,
@@ -102,6 +113,14 @@ async fn operate(args: RunArgs) -> Result<()> {
     tracker.close();
     drop(tokio::time::timeout(END_WITHIN, tracker.wait()).await);
     ended
+}
+
+/// Who is asked of fleets' names. Without anybody to ask they are unknown, and all else goes on.
+fn dns(args: &RunArgs) -> Dns {
+    Dns::new(&args.dns).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no nameserver: EgressIdentity and DKIMPublished stay unknown");
+        Dns::unreachable()
+    })
 }
 
 async fn client() -> Result<Client> {

@@ -57,6 +57,12 @@ pub struct RunArgs {
     /// Where `/metrics` is served.
     #[arg(long, default_value = "0.0.0.0:9090")]
     pub metrics: SocketAddr,
+    /// A nameserver that fleets' names are looked up at, ADDRESS or ADDRESS:PORT; may be given several times. The system's, if none.
+    #[arg(long, env = "POSTRIDER_DNS", value_delimiter = ',', value_parser = crate::dns::nameserver)]
+    pub dns: Vec<SocketAddr>,
+    /// How often, in seconds, fleets' names are looked up; what doesn't fit ten times as often.
+    #[arg(long, default_value_t = 600)]
+    pub identity_every: u64,
     /// How many objects are reconciled at a time.
     #[arg(long, default_value_t = 16)]
     pub concurrency: usize,

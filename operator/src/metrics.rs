@@ -11,6 +11,8 @@ use prometheus::{
     Registry, core::Collector,
 };
 
+use postrider_core::identity::FindingKind;
+
 use crate::names::Key;
 
 /// All metrics. Cloning shares.
@@ -46,6 +48,8 @@ pub struct Metrics {
     pub relay_pods: IntGaugeVec,
     /// Conditions of MailRelays: 1 True, 0 False, -1 Unknown.
     pub condition: IntGaugeVec,
+    /// What doesn't fit in the DNS, by MailRelay and kind.
+    pub identity_findings: IntGaugeVec,
     /// Events told, by reason.
     pub events: IntCounterVec,
     /// Who can't be read.
@@ -155,6 +159,11 @@ impl Metrics {
                 "Conditions of a MailRelay: 1 True, 0 False, -1 Unknown.",
                 &["namespace", "name", "type"],
             )?,
+            identity_findings: gauges(
+                "postrider_operator_identity_findings",
+                "What doesn't fit in the DNS of a MailRelay's addresses, names and keys; its status says what would.",
+                &["namespace", "name", "kind"],
+            )?,
             events: counters("postrider_operator_events_total", "Events told.", &["reason"])?,
             unreadable: Arc::default(),
             registry,
@@ -195,6 +204,9 @@ impl Metrics {
         drop(self.config_bytes.remove_label_values(&labels));
         for state in ["desired", "ready"] {
             drop(self.relay_pods.remove_label_values(&[labels[0], labels[1], state]));
+        }
+        for kind in FindingKind::ALL {
+            drop(self.identity_findings.remove_label_values(&[labels[0], labels[1], kind.as_str()]));
         }
         for condition in crate::plan::status::RELAY_CONDITIONS {
             drop(self.condition.remove_label_values(&[labels[0], labels[1], condition]));

@@ -10,7 +10,10 @@ use std::{
 };
 
 use kube::Client;
-use postrider_core::compile;
+use postrider_core::{
+    compile,
+    identity::{Judgement, Subject},
+};
 use postrider_crds::{MailRelayStatus, status::reasons};
 
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
     apply::{Applied, Applier, NotApplied},
     finalize,
     gather::{Caches, Snapshot},
+    identity::Identities,
     leader::Leadership,
     metrics::Metrics,
     names::{self, Key},
@@ -26,7 +30,9 @@ use crate::{
         self, Kind, Plan,
         rollout::{Rollout, rollout},
         status::{
-            Facts, relay_status,
+            Facts,
+            identity::counts,
+            relay_status,
             rule::{Parent, rule_status},
         },
     },
@@ -60,6 +66,8 @@ pub struct Reconciler {
     pub statuses: StatusWriter,
     /// What each MailRelay makes of its rules.
     pub outcomes: Outcomes,
+    /// What the DNS says of each MailRelay.
+    pub identities: Identities,
     /// What is to be done.
     pub agenda: Arc<Agenda>,
     /// Whether we may write.
@@ -137,6 +145,7 @@ impl Reconciler {
         let planned = self.make_so(&snapshot, &judged).await?;
         let (rollout, again) = self.publish(key, &snapshot, planned.plan.as_ref()).await;
         self.tell_rules(key, &judged, &planned, &rollout);
+        let identity = self.identity(key, &snapshot, &judged);
         let facts = Facts {
             snapshot: &snapshot,
             judged: &judged,
@@ -145,6 +154,7 @@ impl Reconciler {
             rollout: &rollout,
             wanted: judged.valid.as_ref().map_or(0, plan::wanted_replicas),
             ending,
+            identity: identity.as_deref(),
         };
         let status = relay_status(&facts, &now());
         self.measure(key, &status, &facts, planned.plan.as_ref());
@@ -203,6 +213,12 @@ impl Reconciler {
         (rollout, again)
     }
 
+    /// What the DNS says of the fleet, if somebody has looked; else somebody will.
+    fn identity(&self, key: &Key, snapshot: &Snapshot, judged: &Judged) -> Option<Arc<Judgement>> {
+        let config = &judged.valid.as_ref()?.config;
+        self.identities.find(key, Subject::of(config, snapshot.relay.spec.egress.as_ref()))
+    }
+
     /// What the MailRelay makes of its rules, for their statuses.
     fn tell_rules(&self, key: &Key, judged: &Judged, planned: &Planned, rollout: &Rollout) {
         let is_usable = planned.applied.is_some();
@@ -251,6 +267,11 @@ impl Reconciler {
             let labels = [labels[0], labels[1], state];
             self.metrics.relay_pods.with_label_values(&labels).set(i64::from(count));
         }
+        for (kind, count) in facts.identity.into_iter().flat_map(counts) {
+            let labels = [labels[0], labels[1], kind.as_str()];
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.identity_findings.with_label_values(&labels).set(count);
+        }
         if let Some(plan) = plan {
             let bytes = i64::try_from(plan.config.file.len()).unwrap_or(i64::MAX);
             self.metrics.config_bytes.with_label_values(&labels).set(bytes);
@@ -260,6 +281,7 @@ impl Reconciler {
     fn forget(&self, key: &Key) {
         self.outcomes.forget(key);
         self.publisher.forget(key);
+        self.identities.forget(key);
         self.metrics.forget(key);
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }

@@ -29,6 +29,16 @@ fn the_operator_watches_what_the_values_say() {
     assert_eq!(told("secrets: {namespaces: [mail]}"), "--secret-namespace=mail");
 }
 
+#[test]
+fn the_operator_asks_the_nameservers_that_the_values_name() {
+    let rendered =
+        render(r#"nameservers: [9.9.9.9, "127.0.0.1:5353", "2620:fe::fe", "[2620:fe::fe]:53"]"#).unwrap();
+    let container = &rendered.only("Deployment").unwrap()["spec"]["template"]["spec"]["containers"][0];
+    let told: Vec<&str> = arguments(container).into_iter().filter(|one| one.starts_with("--dns")).collect();
+    let expected = ["--dns=9.9.9.9", "--dns=127.0.0.1:5353", "--dns=2620:fe::fe", "--dns=[2620:fe::fe]:53"];
+    assert_eq!(told, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tests_command_sends_a_mail() {
     let rendered = render("test: {relay: mail/outbound, port: 2525}").unwrap();

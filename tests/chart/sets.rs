@@ -29,6 +29,7 @@ relay: {image: {tag: 1.2.4, pullPolicy: Never}}
 queue: {image: {registry: "", repository: valkey, digest: "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"}}
 imagePullSecrets: [{name: mirror}]
 serviceAccount: {name: mine, annotations: {a.example/b: c}}
+nameservers: [9.9.9.9]
 replicas: 3
 logLevel: info,kube=debug
 resources: {requests: {cpu: 1, memory: 1Gi}, limits: {cpu: "2", memory: 2Gi}}

@@ -81,6 +81,7 @@ fn a_wrong_value_is_told_with_its_place() {
         ("watchNamespaces", json!(["mail", "mail"])),
         ("watchNamespaces", json!(["Mail"])),
         ("secrets.namespaces", json!(["*"])),
+        ("nameservers", json!(["ns.example.com"])),
         ("commonLabels", json!({"a": 1})),
         ("metrics.serviceMonitor.interval", json!("soon")),
         ("networkPolicy.apiServerCIDRs", json!(["10.0.0.1"])),

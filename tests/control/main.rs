@@ -4,6 +4,7 @@
 
 mod admit;
 mod children;
+mod identity;
 mod life;
 mod parts;
 mod rules;

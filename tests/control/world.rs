@@ -37,6 +37,15 @@ spec:
 impl World {
     /// A namespace, and an operator that watches it, by the rights that a namespaced install has.
     pub(crate) async fn start(cluster: &'static Cluster, prefix: &str) -> Result<Self> {
+        Self::start_with(cluster, prefix, &[]).await
+    }
+
+    /// The same, with these on the operator's command line, too.
+    pub(crate) async fn start_with(
+        cluster: &'static Cluster,
+        prefix: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let namespace = cluster.namespace(prefix).await?;
         let release = Release { namespace: namespace.clone(), ..Release::default() };
         let kubeconfig = helm::grant(cluster, &release, &format!("watchNamespaces: [{namespace}]\n")).await?;
@@ -45,7 +54,11 @@ impl World {
             kubeconfig,
             identity: "one".to_owned(),
             namespace: namespace.clone(),
-            arguments: vec!["--watch-namespace".to_owned(), namespace.clone()],
+            arguments: ["--watch-namespace", &namespace]
+                .iter()
+                .chain(arguments)
+                .map(|&one| one.to_owned())
+                .collect(),
             folder: folder.path().to_owned(),
         };
         let operator = Operator::start(&setup).await?;

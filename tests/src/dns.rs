@@ -15,7 +15,7 @@ use hickory_proto::{
     op::{HeaderCounts, Metadata, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, CNAME, MX, SOA, TXT},
+        rdata::{A, CNAME, MX, PTR, SOA, TXT},
     },
 };
 use hickory_server::{
@@ -129,6 +129,18 @@ impl Dns {
     /// Adds a TXT record.
     pub async fn txt(&self, of: &str, text: &str) -> Result<()> {
         self.add(of, RData::TXT(TXT::new(vec![text.to_owned()]))).await
+    }
+
+    /// Adds a TXT record as zones have it: in strings of 255 bytes.
+    pub async fn txt_in_pieces(&self, of: &str, text: &str) -> Result<()> {
+        let pieces = text.as_bytes().chunks(255).map(|piece| String::from_utf8_lossy(piece).into_owned());
+        self.add(of, RData::TXT(TXT::new(pieces.collect()))).await
+    }
+
+    /// Adds the PTR record of an address.
+    pub async fn ptr(&self, address: Ipv4Addr, host: &str) -> Result<()> {
+        let [a, b, c, d] = address.octets();
+        self.add(&format!("{d}.{c}.{b}.{a}.in-addr.arpa"), RData::PTR(PTR(name(host)?))).await
     }
 
     /// One domain with one exchanger `mx.DOMAIN` at an address.

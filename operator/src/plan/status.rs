@@ -3,10 +3,14 @@
 //! what wasn't applied.
 
 pub mod conditions;
+pub mod identity;
 pub mod rule;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use postrider_core::compile::{Problem, Weight};
+use postrider_core::{
+    compile::{Problem, Weight},
+    identity::Judgement,
+};
 use postrider_crds::{
     Durability, Duration, ListenerStatus, MailRelayStatus, QueueStatus, ShardStatus,
     status::{conditions as types, reasons},
@@ -22,12 +26,14 @@ use crate::{
 use conditions::{Say, keep_times};
 
 /// All conditions of a MailRelay, in the order in which they are shown.
-pub const RELAY_CONDITIONS: [&str; 7] = [
+pub const RELAY_CONDITIONS: [&str; 9] = [
     types::ACCEPTED,
     types::RESOLVED_REFS,
     types::QUEUE_DURABLE,
     types::QUEUE_LOST,
     types::QUEUE_CLOCK,
+    types::EGRESS_IDENTITY,
+    types::DKIM_PUBLISHED,
     types::PROGRAMMED,
     types::READY,
 ];
@@ -50,6 +56,8 @@ pub struct Facts<'a> {
     pub wanted: i32,
     /// Whether it is going.
     pub ending: Ending,
+    /// What the DNS says of it; none, while nobody has looked.
+    pub identity: Option<&'a Judgement>,
 }
 
 /// The status, with times of what hasn't changed as they were.
@@ -64,6 +72,8 @@ pub fn relay_status(facts: &Facts<'_>, now: &Time) -> MailRelayStatus {
         queue_durable(facts),
         queue_lost(facts),
         queue_clock(facts),
+        identity::egress_identity(facts),
+        identity::dkim_published(facts),
         programmed(facts),
     ];
     said.push(ready(facts, &said, progress));

@@ -5,6 +5,7 @@
 
 mod conflict;
 mod dkim;
+mod egress;
 mod names;
 mod queue;
 mod relay;

@@ -8,11 +8,13 @@ mod author;
 mod body;
 mod fields;
 mod key;
+mod public;
 mod signature;
 
 pub use author::author_domains;
 pub use body::{BodyDigest, BodyHash};
 pub use key::{Algorithm, InvalidKey, KeyFailed, SigningKey};
+pub use public::PublicKey;
 pub use signature::{Signer, sign};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod config;
 pub mod dane;
 pub mod dkim;
 pub mod explain;
+pub mod identity;
 pub mod manifests;
 pub mod matcher;
 pub mod mta_sts;

@@ -1,5 +1,7 @@
 //! What a MailRelay's status says.
 
+use postrider_core::identity::{Finding, FindingKind};
+
 use super::*;
 use crate::{
     gather::RelayPod,
@@ -48,6 +50,15 @@ impl Said {
 }
 
 fn status(snapshot: &Snapshot, rollout: &Rollout, obstacle: Option<(&'static str, String)>) -> Said {
+    status_with(snapshot, rollout, obstacle, None)
+}
+
+fn status_with(
+    snapshot: &Snapshot,
+    rollout: &Rollout,
+    obstacle: Option<(&'static str, String)>,
+    identity: Option<&Judgement>,
+) -> Said {
     let judged = validate(snapshot);
     let facts = Facts {
         snapshot,
@@ -57,6 +68,7 @@ fn status(snapshot: &Snapshot, rollout: &Rollout, obstacle: Option<(&'static str
         rollout,
         wanted: 0,
         ending: Ending::Stays,
+        identity,
     };
     Said(relay_status(&facts, &now()))
 }
@@ -124,4 +136,46 @@ fn a_missing_certificate_is_said_of_its_listener_too() {
     assert_eq!(said.of("ResolvedRefs").1, "SecretNotFound");
     assert_eq!(said.0.listeners[0].conditions[0].status, "False");
     assert_eq!(said.of("Accepted").0, "True");
+}
+
+fn finding(kind: FindingKind) -> Finding {
+    Finding { kind, subject: "it".into(), found: "this".into(), expected: "that".into() }
+}
+
+#[test]
+fn what_the_dns_says_is_told_and_does_not_make_it_unready() {
+    let snapshot = snapshot(MANAGED);
+    let before = status(&snapshot, &all_run(), None);
+    assert_eq!(before.of("EgressIdentity"), ("Unknown", "Pending", "the DNS has not been looked at yet"));
+    assert_eq!(before.of("DKIMPublished"), ("True", "NoKeys", ""));
+    let judgement = Judgement { egress: vec![finding(FindingKind::PtrMissing); 7], ..Judgement::default() };
+    let said = status_with(&snapshot, &all_run(), None, Some(&judgement));
+    let (status, reason, message) = said.of("EgressIdentity");
+    assert_eq!((status, reason), ("False", "PtrMissing"));
+    assert!(message.starts_with("it: found this; expected that\n") && message.ends_with("\nand 2 more"));
+    assert_ne!(said.of("Ready").1, "PtrMissing");
+    let good = status_with(&snapshot, &all_run(), None, Some(&Judgement::default()));
+    let note = "spec.egress.addresses is empty: only names were looked at";
+    assert_eq!(good.of("EgressIdentity"), ("True", "NamesFit", note));
+}
+
+#[test]
+fn what_was_said_of_this_generation_stays_until_somebody_has_looked() {
+    let mut snapshot = snapshot(MANAGED);
+    let judgement = Judgement { egress: vec![finding(FindingKind::EhloMismatch)], ..Judgement::default() };
+    let said = status_with(&snapshot, &all_run(), None, Some(&judgement)).0;
+    let relay = std::sync::Arc::make_mut(&mut snapshot.relay);
+    relay.status = Some(said);
+    let again = status(&snapshot, &all_run(), None);
+    assert_eq!(again.of("EgressIdentity").1, "EhloMismatch");
+    let relay = std::sync::Arc::make_mut(&mut snapshot.relay);
+    relay.metadata.generation = Some(relay.metadata.generation.unwrap_or_default() + 1);
+    assert_eq!(status(&snapshot, &all_run(), None).of("EgressIdentity").1, "Pending");
+}
+
+#[test]
+fn a_fleet_behind_a_smarthost_can_do_without() {
+    let manifest = MANAGED.replace("  listeners:", "  egress: {identity: Unchecked}\n  listeners:");
+    let said = status(&snapshot(&manifest), &all_run(), None);
+    assert_eq!(said.of("EgressIdentity").1, "Unchecked");
 }

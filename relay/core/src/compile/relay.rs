@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use postrider_crds::{self as crds, MailRelay};
 
 use super::{
-    Problem, Weight, dkim, names, queue, running, secrets::Secrets, shown, treatment, workloads::Workloads,
+    Problem, Weight, dkim, egress, names, queue, running, secrets::Secrets, shown, treatment,
+    workloads::Workloads,
 };
 use crate::{
     config::{
@@ -52,6 +53,7 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
     });
     check_allowed_routes(&spec.allowed_routes, &mut problems);
     running::check(spec, &mut problems);
+    egress::check(spec.egress.as_ref(), &mut problems);
     let drain = drain(&spec.drain, &mut problems);
     let parts = hostname.map(|hostname| ConfigParts {
         fleet: fleet.clone(),

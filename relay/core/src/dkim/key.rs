@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use ring::{
     digest, rand,
-    signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
+
+use super::PublicKey;
 
 /// Longer than the PEM of any key of 4096 bits.
 const MOST_BYTES: usize = 16 << 10;
@@ -90,6 +92,15 @@ impl SigningKey {
         match &*self.pair {
             Pair::Rsa(_) => Algorithm::RsaSha256,
             Pair::Ed25519(_) => Algorithm::Ed25519Sha256,
+        }
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        let algorithm = self.algorithm();
+        match &*self.pair {
+            Pair::Rsa(pair) => PublicKey::new(algorithm, pair.public().as_ref()),
+            Pair::Ed25519(pair) => PublicKey::new(algorithm, pair.public_key().as_ref()),
         }
     }
 
