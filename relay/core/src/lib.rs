@@ -20,3 +20,4 @@ pub mod retry;
 pub mod route;
 pub mod shape;
 pub mod tls_policy;
+pub mod tls_report;

@@ -41,6 +41,8 @@ pub enum Protection {
     Require,
     /// TLS with a certificate that a trusted authority gave to that host, or not with this host.
     Verify,
+    /// The same, because the domain's enforced MTA-STS policy says so (RFC 8461 4.2).
+    MtaSts,
     /// TLS with a certificate that fits the host's TLSA records, or not with this host.
     Dane {
         /// The name that its records are found under.
@@ -91,7 +93,7 @@ pub fn for_host(
     }
     match published {
         Some(policy) if mode == TlsMode::Published && policy.mode == mta_sts::Mode::Enforce => {
-            policy.allows(host).then_some(Protection::Verify)
+            policy.allows(host).then_some(Protection::MtaSts)
         }
         _ => Some(mode.protection()),
     }
@@ -125,7 +127,9 @@ pub const fn intent(protection: &Protection, is_known_broken: bool) -> Intent {
     match (protection, is_known_broken) {
         (Protection::Clear, _) | (Protection::Opportunistic, true) => Intent::Never,
         (Protection::Opportunistic, false) => Intent::IfOffered,
-        (Protection::Require | Protection::Verify | Protection::Dane { .. }, _) => Intent::Must,
+        (Protection::Require | Protection::Verify | Protection::MtaSts | Protection::Dane { .. }, _) => {
+            Intent::Must
+        },
     }
 }
 
@@ -156,7 +160,9 @@ pub enum AfterTls {
 /// What a failure means under a protection.
 pub const fn after_failure(protection: &Protection, failure: &TlsFailure) -> AfterTls {
     match protection {
-        Protection::Require | Protection::Verify | Protection::Dane { .. } => AfterTls::NextHost,
+        Protection::Require | Protection::Verify | Protection::MtaSts | Protection::Dane { .. } => {
+            AfterTls::NextHost
+        }
         Protection::Clear | Protection::Opportunistic => match failure {
             TlsFailure::NotOffered | TlsFailure::Refused(_) => AfterTls::GoOnInClear,
             TlsFailure::Handshake(_) | TlsFailure::Certificate(_) => AfterTls::ReconnectInClear,
@@ -239,8 +245,8 @@ mod tests {
 
     #[test]
     fn only_opportunistic_mail_goes_on_in_clear() {
-        use Protection::{Clear, Opportunistic, Require, Verify};
-        for protection in [Clear, Opportunistic, Require, Verify, dane()] {
+        use Protection::{Clear, MtaSts, Opportunistic, Require, Verify};
+        for protection in [Clear, Opportunistic, Require, Verify, MtaSts, dane()] {
             for failure in failures() {
                 let goes_on = after_failure(&protection, &failure) != AfterTls::NextHost;
                 let may = matches!(protection, Protection::Clear | Protection::Opportunistic);
@@ -282,7 +288,7 @@ mod tests {
         let published = |policy: Option<&_>, name: &str| {
             for_host(TlsMode::Published, &HostDane::None, policy, &host(name))
         };
-        assert_eq!(published(Some(&enforce), "mx.example"), Some(Protection::Verify));
+        assert_eq!(published(Some(&enforce), "mx.example"), Some(Protection::MtaSts));
         assert_eq!(published(Some(&enforce), "other.example"), None);
         assert_eq!(published(Some(&policy("testing")), "other.example"), Some(Protection::Opportunistic));
         assert_eq!(published(Some(&policy("none")), "other.example"), Some(Protection::Opportunistic));

@@ -46,7 +46,7 @@ impl Trust {
     pub fn under(protection: &Protection) -> Self {
         match protection {
             Protection::Clear | Protection::Opportunistic | Protection::Require => Self::Anyone,
-            Protection::Verify => Self::Verified,
+            Protection::Verify | Protection::MtaSts => Self::Verified,
             Protection::Dane { demand: Demand::Encrypted, .. } => Self::Anyone,
             Protection::Dane { base, demand } => Self::Dane { base: base.clone(), demand: demand.clone() },
         }

@@ -114,7 +114,7 @@ fn tls_fails_as_its_mode_says() {
     };
     let told = of(dane.clone(), Cause::Tls(TlsFailure::NotOffered)).explanation;
     assert!(told.as_str().starts_with("DANE: "), "{told:?}");
-    for mode in [Protection::Require, Protection::Verify, dane] {
+    for mode in [Protection::Require, Protection::Verify, Protection::MtaSts, dane] {
         for (cause, status) in [
             (handshake(), "4.7.5"),
             (Cause::Tls(TlsFailure::NotOffered), "4.7.4"),
