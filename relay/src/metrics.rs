@@ -55,6 +55,8 @@ pub struct Metrics {
     pub dane_available: IntGauge,
     /// Looks at what a domain publishes by MTA-STS, by `result`.
     pub mta_sts_lookups: IntCounterVec,
+    /// Reports about TLS to domains that ask for them, by `result`.
+    pub tls_reports: IntCounterVec,
     /// Claims that turned out to be another incarnation's when settled.
     pub claims_lost: IntCounter,
     /// Final dots sent whose reply never came or whose settle was not confirmed.
@@ -181,6 +183,7 @@ impl Metrics {
                 &["tls"],
             )?,
             mta_sts_lookups: register_mta_sts(&registry)?,
+            tls_reports: register_tls_reports(&registry)?,
             dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
             dane_available: gauge(
                 "postrider_dane_available",
@@ -230,6 +233,17 @@ fn register_mta_sts(registry: &Registry) -> Result<IntCounterVec, prometheus::Er
     }
     registry.register(Box::new(lookups.clone()))?;
     Ok(lookups)
+}
+
+/// The counts are there before the first report, for alerts that ask for a rise.
+fn register_tls_reports(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Daily TLS reports (RFC 8460) that were due, by what became of them here.";
+    let reports = IntCounterVec::new(Opts::new("postrider_tls_reports_total", help), &["result"])?;
+    for result in ["sent", "unwanted", "no_mailbox", "failed"] {
+        reports.with_label_values(&[result]);
+    }
+    registry.register(Box::new(reports.clone()))?;
+    Ok(reports)
 }
 
 /// Without a 0 before it, the first message that is owed a signature would raise no alert.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use postrider_mail::Domain;
+use postrider_mail::{Domain, PartitionName};
 use redis::{FromRedisValue as _, Value, cmd};
 
 use crate::{
@@ -37,7 +37,14 @@ pub type Additions = Vec<(String, u64)>;
 pub struct Turn {
     key: String,
     holder: Box<str>,
-    at: postrider_mail::PartitionName,
+    at: PartitionName,
+}
+
+impl Turn {
+    /// The shard that keeps it.
+    pub const fn partition(&self) -> &PartitionName {
+        &self.at
+    }
 }
 
 /// Whether somebody may take a turn.
