@@ -95,9 +95,8 @@ impl TlsReports {
         published: Option<&mta_sts::Policy>,
     ) -> Reported {
         let policy = PolicyKey::of(domain.clone(), protection, published);
-        let tested = published.filter(|policy| {
-            policy.mode == Mode::Testing && !matches!(protection, Protection::Dane { .. })
-        });
+        let tested = published
+            .filter(|policy| policy.mode == Mode::Testing && !matches!(protection, Protection::Dane { .. }));
         let tested = tested.map(|policy| policy.allows(host));
         Reported { to: self.clone(), policy: Arc::new(policy), tested }
     }

@@ -16,6 +16,7 @@ mod rules;
 mod send;
 mod shards;
 mod tls;
+mod tls_reports;
 
 use std::time::Duration;
 

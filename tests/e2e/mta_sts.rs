@@ -20,15 +20,15 @@ use crate::{LATER, SOON};
 /// The last byte of the first policy host's address; far sides are below.
 const FIRST_POLICY_HOST: u8 = 100;
 
-struct Bed {
-    world: World,
-    authority: Authority,
+pub(crate) struct Bed {
+    pub(crate) world: World,
+    pub(crate) authority: Authority,
     policies: Vec<PolicyHost>,
     port: u16,
 }
 
 impl Bed {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (world, authority) = (World::new().await.unwrap(), Authority::new().unwrap());
         std::fs::write(world.folder().join("roots.pem"), authority.pem()).unwrap();
         let port = ports::free_at(world.subnet.address(FIRST_POLICY_HOST).into()).unwrap();
@@ -36,7 +36,7 @@ impl Bed {
     }
 
     /// A domain whose exchanger shows `tls`, and whose policy file comes in `response`.
-    async fn domain(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>, response: String) {
+    pub(crate) async fn domain(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>, response: String) {
         self.world.domain_with(domain, Setup { tls, ..Setup::default() }).await.unwrap();
         let host = format!("mta-sts.{domain}");
         let address =
@@ -49,25 +49,33 @@ impl Bed {
     }
 
     /// The same with an enforced policy that names the exchanger.
-    async fn enforcing(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>) {
+    pub(crate) async fn enforcing(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>) {
         self.domain(domain, tls, response(&policy("enforce", &format!("mx.{domain}")))).await;
     }
 
-    fn good(&self, domain: &str) -> Arc<ServerConfig> {
+    pub(crate) fn good(&self, domain: &str) -> Arc<ServerConfig> {
         self.authority.issue(&[&format!("mx.{domain}")]).unwrap().server
     }
 
     async fn relay(&mut self) {
+        self.relay_with(&[]).await;
+    }
+
+    pub(crate) async fn relay_with(&mut self, more: &[&str]) {
         let roots = self.world.folder().join("roots.pem").display().to_string();
         let arguments = ["--roots", &roots, "--mta-sts-port", &self.port.to_string()];
-        let arguments = arguments.map(str::to_owned).to_vec();
+        let arguments = arguments.iter().chain(more).map(|word| (*word).to_owned()).collect();
         let setup = relay::Setup { arguments, ..self.world.setup() };
         self.world.relay_with(setup).await.unwrap();
     }
 
     async fn send(&self, domain: &str) -> String {
+        self.send_by(0, domain).await
+    }
+
+    pub(crate) async fn send_by(&self, relay: usize, domain: &str) -> String {
         let to = format!("b@{domain}");
-        let reply = self.world.send(0, "a@sender.example", &[&to], domain).await.unwrap();
+        let reply = self.world.send(relay, "a@sender.example", &[&to], domain).await.unwrap();
         reply.split_whitespace().last().unwrap().trim_end_matches([')', '.']).to_owned()
     }
 

@@ -129,7 +129,7 @@ pub const fn intent(protection: &Protection, is_known_broken: bool) -> Intent {
         (Protection::Opportunistic, false) => Intent::IfOffered,
         (Protection::Require | Protection::Verify | Protection::MtaSts | Protection::Dane { .. }, _) => {
             Intent::Must
-        },
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub use day::ReportDay;
 pub use kind::{Flaw, ResultType, of_unresolved};
 pub use mail::{From, Mail, render};
 pub use policy::{PolicyKey, PolicyType};
-pub use record::{MAX_DESTINATIONS, Record, Recipients};
+pub use record::{MAX_DESTINATIONS, Recipients, Record};
 pub use report::{Report, Submitter};
 
 #[cfg(test)]

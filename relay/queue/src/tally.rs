@@ -149,9 +149,9 @@ impl Shards {
     /// # Errors
     /// If the shard gave no answer: another may take the turn when its time is over.
     pub async fn turn_done(&self, turn: Turn, day: &str, domain: &Domain) -> Result<(), Unavailable> {
-        let at = self.get(&turn.at).ok_or_else(|| Unavailable::Refused {
-            reason: "the shard that keeps the turn is gone".into(),
-        })?;
+        let at = self
+            .get(&turn.at)
+            .ok_or_else(|| Unavailable::Refused { reason: "the shard that keeps the turn is gone".into() })?;
         let done = cmd("SET").arg(&turn.key).arg("done").arg("PX").arg(millis(LIFE)).take();
         at.connections().command(Purpose::Delivery, &done, LIMIT).await?;
         for at in self.usable() {

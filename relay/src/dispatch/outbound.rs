@@ -118,13 +118,7 @@ pub fn build(parts: Parts) -> Outbound {
     let is_one_alone = Arc::new(AtomicBool::new(false));
     let starter = Starter {
         lanes: Lanes { desks: desks.clone(), window: window.clone(), config: parts.config.clone() },
-        hosts: LiveHosts::new(
-            parts.dns,
-            parts.policies,
-            parts.mx_port,
-            parts.own_addresses,
-            parts.reports,
-        ),
+        hosts: LiveHosts::new(parts.dns, parts.policies, parts.mx_port, parts.own_addresses, parts.reports),
         sites: sites.clone(),
         running: parts.running,
         metrics: parts.metrics,

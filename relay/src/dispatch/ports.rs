@@ -203,8 +203,7 @@ impl LiveHosts {
         let policy = kept.map(|kept| &kept.policy);
         match found {
             Ok(stops) => stops.iter_mut().for_each(|stop| {
-                stop.reported =
-                    Some(self.reports.of_host(domain, &stop.host.name, &stop.protection, policy));
+                stop.reported = Some(self.reports.of_host(domain, &stop.host.name, &stop.protection, policy));
             }),
             Err(why) => self.reports.unresolved(domain, why, policy),
         }

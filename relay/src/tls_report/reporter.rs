@@ -10,11 +10,18 @@ use postrider_core::{
     tls_report::{Counts, Record, ReportDay},
 };
 use postrider_mail::{Domain, Due};
-use postrider_queue::{Unavailable, shards::Shards, tally::{Additions, Taken}};
+use postrider_queue::{
+    Unavailable,
+    shards::Shards,
+    tally::{Additions, Taken},
+};
 use prometheus::IntCounterVec;
 use tokio_util::sync::CancellationToken;
 
-use super::{TlsReports, send::{self, Sent}};
+use super::{
+    TlsReports,
+    send::{self, Sent},
+};
 use crate::{config::ConfigSource, dispatch::Dispatcher, dns::Dns};
 
 /// How often what was counted is stored, and reports are looked for.

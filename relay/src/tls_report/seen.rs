@@ -106,9 +106,7 @@ pub(crate) const fn of_certificate(why: &CertificateError) -> Flaw {
 /// The word for a policy that couldn't be fetched.
 pub fn fetch_result(why: &FetchError) -> ResultType {
     match why {
-        FetchError::Invalid(_) | FetchError::Type(_) => {
-            ResultType::StsPolicyInvalid
-        }
+        FetchError::Invalid(_) | FetchError::Type(_) => ResultType::StsPolicyInvalid,
         FetchError::Handshake(HandshakeError::TooSlow) => ResultType::StsPolicyFetchError,
         FetchError::Handshake(_) => ResultType::StsWebpkiInvalid,
         FetchError::Name

@@ -14,9 +14,7 @@ use postrider_core::{
     route::Facts,
     tls_report::{Counts, From, Record, Report, ReportDay, Submitter, render},
 };
-use postrider_mail::{
-    BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath,
-};
+use postrider_mail::{BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath};
 use postrider_queue::{
     Body, Dkim, EnqueueError, NewDelivery, NewMessage, Partition, Received, Start, tally::Turn,
 };

@@ -5,11 +5,7 @@
 use postrider_mail::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    dane::Demand,
-    mta_sts,
-    tls_policy::Protection,
-};
+use crate::{dane::Demand, mta_sts, tls_policy::Protection};
 
 /// Lines of a policy that are shown; a few more than any real one has.
 const MAX_STRINGS: usize = 32;

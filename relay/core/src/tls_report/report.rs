@@ -120,7 +120,11 @@ impl Policy {
                 total_successful_session_count: sums.good,
                 total_failure_session_count: sums.bad,
             },
-            failure_details: sums.details.iter().map(|(detail, count)| FailureDetail::of(detail, *count)).collect(),
+            failure_details: sums
+                .details
+                .iter()
+                .map(|(detail, count)| FailureDetail::of(detail, *count))
+                .collect(),
         }
     }
 }

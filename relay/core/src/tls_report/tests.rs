@@ -261,7 +261,10 @@ fn a_policy_is_named_by_what_applied() {
     let file = b"version: STSv1\nmode: none\nmax_age: 86400\n";
     let none = mta_sts::Policy::parse(file).expect("a policy");
     let key = PolicyKey::of(domain("a.example"), &dane, Some(&none));
-    assert_eq!((key.kind, &*key.strings[0]), (PolicyType::Tlsa, format!("3 1 1 {}", "ab".repeat(32)).as_str()));
+    assert_eq!(
+        (key.kind, &*key.strings[0]),
+        (PolicyType::Tlsa, format!("3 1 1 {}", "ab".repeat(32)).as_str())
+    );
     let of = |protection: &Protection| PolicyKey::of(domain("a.example"), protection, Some(&none)).kind;
     assert_eq!(of(&Protection::Opportunistic), PolicyType::NoPolicyFound, "mode none is none");
     assert_eq!(sts().kind, PolicyType::Sts, "testing is one");
@@ -270,7 +273,10 @@ fn a_policy_is_named_by_what_applied() {
 #[test]
 fn reasons_do_not_differ_from_session_to_session() {
     let reason = |text: &str| Detail::of(ResultType::ValidationFailure).because(text).reason;
-    assert_eq!(reason("certificate expired: verification time 1785000000").as_deref(), Some("certificate expired: verification time"));
+    assert_eq!(
+        reason("certificate expired: verification time 1785000000").as_deref(),
+        Some("certificate expired: verification time")
+    );
     assert_eq!(reason("received\r\n alert").as_deref(), Some("received alert"));
     assert_eq!(reason("4.7.0"), None);
 }
@@ -278,7 +284,8 @@ fn reasons_do_not_differ_from_session_to_session() {
 fn any_session() -> impl Strategy<Value = Session> {
     (0_u8..20, 0_u8..120, any::<bool>()).prop_map(|(policy, detail, is_good)| {
         let policy = PolicyKey::none(domain(&format!("d{policy}.example")));
-        let bad = Detail { host: Some(host(&format!("h{detail}.example"))), ..Detail::of(ResultType::TlsaInvalid) };
+        let bad =
+            Detail { host: Some(host(&format!("h{detail}.example"))), ..Detail::of(ResultType::TlsaInvalid) };
         Session { policy, observed: if is_good { Observed::Good } else { Observed::Bad(bad) } }
     })
 }

@@ -23,7 +23,8 @@ async fn what_pods_count_is_added_up() {
     let server = Server::start().await;
     let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
     for n in 1..=40 {
-        let both = one("a.example", "s1", n).into_iter().chain(one(&format!("b{n}.example"), "f1", 1)).collect();
+        let both =
+            one("a.example", "s1", n).into_iter().chain(one(&format!("b{n}.example"), "f1", 1)).collect();
         pods[usize::try_from(n % 2).expect("0 or 1")].tally(DAY, both).await.expect("an answer");
     }
     let many = (0..100).map(|n| (domain(&format!("c{n}.example")), vec![("s1".to_owned(), 2)])).collect();
