@@ -15,7 +15,7 @@ mod report;
 pub use counts::{Counts, Detail, Increment, MAX_DETAILS, MAX_POLICIES, Observed, Session};
 pub use day::ReportDay;
 pub use kind::{Flaw, ResultType, of_unresolved};
-pub use mail::{From, Mail, render};
+pub use mail::{Letter, Mail, render};
 pub use policy::{PolicyKey, PolicyType};
 pub use record::{MAX_DESTINATIONS, Recipients, Record};
 pub use report::{Report, Submitter};

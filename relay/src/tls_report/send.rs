@@ -12,7 +12,7 @@ use bytes::Bytes;
 use postrider_core::{
     config::{Config, Signing},
     route::Facts,
-    tls_report::{Counts, From, Record, Report, ReportDay, Submitter, render},
+    tls_report::{Counts, Letter, Record, Report, ReportDay, Submitter, render},
 };
 use postrider_mail::{BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath};
 use postrider_queue::{
@@ -86,7 +86,7 @@ impl Reporter {
         };
         let date = due.day.leaves(due.domain);
         let Due { day, domain, submitter, .. } = *due;
-        let mail = match render(&From { report: &report, day, domain, submitter, to: &to, date }) {
+        let mail = match render(&Letter { report: &report, day, domain, submitter, to: &to, date }) {
             Ok(mail) => mail,
             Err(why) => return failed(due.domain, &why),
         };

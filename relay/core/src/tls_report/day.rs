@@ -8,7 +8,7 @@ use postrider_mail::{Domain, Due};
 
 const DAY_MILLIS: u64 = 24 * 3_600 * 1_000;
 /// How long behind a day's end the first reports leave: every relay has stored what it counted by then.
-pub const SETTLED: Duration = Duration::from_secs(600);
+pub(super) const SETTLED: Duration = Duration::from_secs(600);
 /// The time within which they leave then, each domain's at a time of its own.
 const SPREAD_MILLIS: u64 = 4 * 3_600 * 1_000 - SETTLED.as_millis() as u64;
 

@@ -16,7 +16,7 @@ const LINE: usize = 76;
 
 /// All that a report's message is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct From<'a> {
+pub struct Letter<'a> {
     /// The report.
     pub report: &'a Report,
     /// Its day.
@@ -44,7 +44,7 @@ pub struct Mail {
 ///
 /// # Errors
 /// Never in practice: packing goes to memory.
-pub fn render(from: &From<'_>) -> std::io::Result<Mail> {
+pub fn render(from: &Letter<'_>) -> std::io::Result<Mail> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     packer.write_all(from.report.json().as_bytes())?;
     let gzip = packer.finish()?;
@@ -70,8 +70,8 @@ pub fn render(from: &From<'_>) -> std::io::Result<Mail> {
     Ok(Mail { gzip, message: message.into_bytes() })
 }
 
-fn head(from: &From<'_>) -> String {
-    let From { report, domain, submitter, .. } = from;
+fn head(from: &Letter<'_>) -> String {
+    let Letter { report, domain, submitter, .. } = from;
     let to: Vec<String> = from.to.iter().map(|mailbox| format!("<{mailbox}>")).collect();
     let by = submitter.from.domain().as_str();
     let mut head = String::new();
@@ -93,7 +93,7 @@ fn head(from: &From<'_>) -> String {
     head
 }
 
-fn words(from: &From<'_>) -> String {
+fn words(from: &Letter<'_>) -> String {
     let (domain, organization) = (from.domain.as_str(), encode::ascii(&from.submitter.organization));
     format!(
         "This is a TLS report (RFC 8460) about mail to {domain}\r\non {} (UTC), by {organization}.\r\n\
@@ -103,19 +103,19 @@ fn words(from: &From<'_>) -> String {
 }
 
 /// RFC 2046 5.1.1 allows 70 characters; nothing in base64 or in the words has `_=`.
-fn boundary(from: &From<'_>) -> String {
+fn boundary(from: &Letter<'_>) -> String {
     format!("_=tlsrpt.{}", from.day)
 }
 
 /// RFC 8460 5.1.
-fn file_name(from: &From<'_>) -> String {
+fn file_name(from: &Letter<'_>) -> String {
     let (begin, end) = from.day.seconds();
     let by = from.submitter.from.domain().as_str();
     format!("{by}!{}!{begin}!{end}!{}.json.gz", from.domain.as_str(), unique(from))
 }
 
 /// Sets reports of several fleets apart: letters and digits, hyphens become full stops.
-fn unique(from: &From<'_>) -> String {
+fn unique(from: &Letter<'_>) -> String {
     let name = from.submitter.hostname.as_str();
     name.chars().filter(char::is_ascii_alphanumeric).take(40).collect()
 }

@@ -200,7 +200,7 @@ fn the_mail_is_as_the_rfc_has_it() {
     let report = Report::of(&of_the_appendix(), day(), &about, &submitter()).expect("a report");
     let to: Vec<Mailbox> = vec!["mta-sts-tlsrpt@company-y.example".parse().expect("an address")];
     let (submitter, date) = (submitter(), day().end());
-    let from = From { report: &report, day: day(), domain: &about, submitter: &submitter, to: &to, date };
+    let from = Letter { report: &report, day: day(), domain: &about, submitter: &submitter, to: &to, date };
     let mail = render(&from).expect("a message");
     assert_eq!(render(&from).expect("a message"), mail, "the same bytes each time");
     let text = String::from_utf8(mail.message).expect("ASCII");
