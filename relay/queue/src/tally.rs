@@ -36,7 +36,6 @@ pub type Additions = Vec<(String, u64)>;
 #[must_use]
 pub struct Turn {
     key: String,
-    holder: Box<str>,
     at: PartitionName,
 }
 
@@ -140,7 +139,7 @@ impl Shards {
         let key = turn(&at, day, domain);
         let set = cmd("SET").arg(&key).arg(holder).arg("NX").arg("PX").arg(millis(lasts).max(1)).take();
         let answer = at.connections().command(Purpose::Delivery, &set, LIMIT).await?;
-        let turn = Turn { key, holder: holder.into(), at: at.name().clone() };
+        let turn = Turn { key, at: at.name().clone() };
         Ok(if answer == Value::Nil { Taken::Another } else { Taken::Ours(turn) })
     }
 
@@ -156,23 +155,6 @@ impl Shards {
         at.connections().command(Purpose::Delivery, &done, LIMIT).await?;
         for at in self.usable() {
             let gone = cmd("SREM").arg(set(&at, day)).arg(domain.as_str()).take();
-            at.connections().command(Purpose::Delivery, &gone, LIMIT).await?;
-        }
-        Ok(())
-    }
-
-    /// Gives a turn back, undone.
-    ///
-    /// # Errors
-    /// If the shard gave no answer: the turn's time goes on.
-    pub async fn give_turn_back(&self, turn: Turn) -> Result<(), Unavailable> {
-        let Some(at) = self.get(&turn.at) else { return Ok(()) };
-        let held = cmd("GET").arg(&turn.key).take();
-        let held = at.connections().command(Purpose::Delivery, &held, LIMIT).await?;
-        let held = Option::<String>::from_redis_value(held).ok().flatten();
-        // Between the two its time may end, and another's begin: then the enqueue, which knows the report's name, keeps it single.
-        if held.as_deref() == Some(&*turn.holder) {
-            let gone = cmd("DEL").arg(&turn.key).take();
             at.connections().command(Purpose::Delivery, &gone, LIMIT).await?;
         }
         Ok(())
