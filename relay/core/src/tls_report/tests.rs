@@ -15,6 +15,7 @@ use crate::{
 };
 
 /// RFC 8460 4.4, so strict that another member, type or word is an error.
+#[allow(dead_code, reason = "what is read is checked by its type")]
 mod schema {
     use super::{Deserialize, ResultType};
 
