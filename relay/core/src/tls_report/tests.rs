@@ -206,7 +206,7 @@ fn the_mail_is_as_the_rfc_has_it() {
     assert_eq!(render(&from).expect("a message"), mail, "the same bytes each time");
     let text = String::from_utf8(mail.message).expect("ASCII");
     assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 120), "{text}");
-    let unfolded = text.replace("\r\n   ", " ").replace("\r\n ", " ");
+    let unfolded = text.replace("\r\n    ", " ").replace("\r\n ", " ");
     for line in [
         "From: <tlsrpt@mail.sender.example.com>",
         "To: <mta-sts-tlsrpt@company-y.example>",
