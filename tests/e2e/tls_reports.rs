@@ -61,7 +61,7 @@ async fn bed() -> Bed {
 async fn a_fleet_tells_each_domain_that_asks_once_how_its_day_was() {
     let mut bed = bed().await;
     for _ in 0..2 {
-        bed.relay_with(&["--tls-report-midnight", "12s"]).await;
+        bed.relay_with(&["--tls-report-midnight", "20s"]).await;
     }
     for relay in 0..2 {
         for domain in ["good.example", "expired.example", "tested.example", "silent.example"] {
