@@ -116,14 +116,6 @@ impl Metrics {
         // Nothing is known before the first heartbeat, and 0 would be an alarm.
         lease_margin.set(f64::NAN);
         registry.register(Box::new(lease_margin.clone()))?;
-        let certificate_not_after = GaugeVec::new(
-            Opts::new(
-                "postrider_certificate_not_after_seconds",
-                "When the certificate that a listener serves ends, of several the first; renew its Secret before.",
-            ),
-            &["listener"],
-        )?;
-        registry.register(Box::new(certificate_not_after.clone()))?;
         let help = "Sets of hosts that mail went to lately; backing_off: nobody answers there.";
         let sites = IntGaugeVec::new(Opts::new("postrider_sites", help), &["state"])?;
         registry.register(Box::new(sites.clone()))?;
@@ -199,7 +191,7 @@ impl Metrics {
             )?,
             reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
             lease_margin,
-            certificate_not_after,
+            certificate_not_after: register_certificates(&registry)?,
             sites,
             config: ConfigMetrics::new(&registry)?,
             rules: RuleMetrics::new(&registry)?,
@@ -233,6 +225,15 @@ fn register_mta_sts(registry: &Registry) -> Result<IntCounterVec, prometheus::Er
     }
     registry.register(Box::new(lookups.clone()))?;
     Ok(lookups)
+}
+
+fn register_certificates(registry: &Registry) -> Result<GaugeVec, prometheus::Error> {
+    let help =
+        "When the certificate that a listener serves ends, of several the first; renew its Secret before.";
+    let opts = Opts::new("postrider_certificate_not_after_seconds", help);
+    let ends = GaugeVec::new(opts, &["listener"])?;
+    registry.register(Box::new(ends.clone()))?;
+    Ok(ends)
 }
 
 /// The counts are there before the first report, for alerts that ask for a rise.
