@@ -34,7 +34,7 @@ pub use listener::{
 };
 pub use mail_relay::{
     AllowedDestinations, AllowedNamespaces, AllowedRoutes, Delivery, Drain, LabelSelector, LoggedAddresses,
-    Logging, MailRelay, MailRelaySpec, NamespacesFrom, SelectorOperator, SelectorRequirement,
+    Logging, MailRelay, MailRelaySpec, NamespacesFrom, SelectorOperator, SelectorRequirement, TlsReports,
 };
 pub use policy::{Class, Limits, Policy, Retry, Tls, TlsMode};
 pub use quantity::{InvalidQuantity, Quantity};

@@ -99,6 +99,9 @@ pub struct MailRelaySpec {
     /// Who the fleet is to far sides: what the DNS should say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+    /// Daily reports to domains that ask for them, of how TLS with their hosts went (RFC 8460). None are sent, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_reports: Option<TlsReports>,
     /// Addresses that mail may be sent to although they are private, loopback or link-local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_destinations: Option<AllowedDestinations>,
@@ -119,6 +122,22 @@ pub struct MailRelaySpec {
     /// What its pods are given.
     #[serde(default)]
     pub pod: Pod,
+}
+
+/// Who reports to domains how TLS with their hosts went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsReports {
+    /// Where reports come from; they are signed by the key of its domain in dkim. Its domain is what far sides know the reporter by.
+    #[schemars(length(min = 3, max = 254), regex(pattern = text::ADDRESS))]
+    pub from: String,
+    /// The name of the organization that reports.
+    #[schemars(length(min = 1, max = 128), regex(pattern = text::LINE))]
+    pub organization_name: String,
+    /// Where a person can be reached about a report: an address or a URL. The from address, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 254), regex(pattern = text::LINE))]
+    pub contact: Option<String>,
 }
 
 /// Whether mail is sent.

@@ -102,6 +102,9 @@ pub struct RunArgs {
     /// The port of the hosts that have MTA-STS policies; another one than 443 is for tests.
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     pub mta_sts_port: u16,
+    /// How long after the start the first day of TLS reports ends; for tests. At midnight UTC, if absent.
+    #[arg(long, value_name = "DURATION", hide = true)]
+    pub tls_report_midnight: Option<DelayArg>,
     /// A PEM file of authorities whose certificates are believed towards far sides beside those of public ones.
     #[arg(long, value_name = "FILE")]
     pub roots: Option<PathBuf>,

@@ -20,6 +20,7 @@ use postrider_smtp::{
     },
     timer::Wait,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use crate::{
@@ -341,6 +342,14 @@ impl Connection {
     /// Whether the far side takes DSN options, and so tells senders itself.
     pub fn has_dsn(&self) -> bool {
         self.machine.offers().dsn
+    }
+
+    /// The far side's certificates, its own first; none in clear.
+    pub fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self.socket.as_ref()? {
+            Socket::Clear(_) => None,
+            Socket::Tls(tls) => Some(tls.get_ref().1.peer_certificates().unwrap_or_default()),
+        }
     }
 
     /// How it is protected, as logs say it.

@@ -31,6 +31,7 @@ pub mod shutdown;
 pub mod signing;
 pub mod site;
 pub mod tls;
+pub mod tls_report;
 
 #[cfg(test)]
 mod testkit;

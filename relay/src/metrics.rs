@@ -55,6 +55,8 @@ pub struct Metrics {
     pub dane_available: IntGauge,
     /// Looks at what a domain publishes by MTA-STS, by `result`.
     pub mta_sts_lookups: IntCounterVec,
+    /// Reports about TLS to domains that ask for them, by `result`.
+    pub tls_reports: IntCounterVec,
     /// Claims that turned out to be another incarnation's when settled.
     pub claims_lost: IntCounter,
     /// Final dots sent whose reply never came or whose settle was not confirmed.
@@ -107,14 +109,6 @@ impl Metrics {
         let sessions =
             IntGaugeVec::new(Opts::new("postrider_sessions", "Open SMTP sessions."), &["listener"])?;
         registry.register(Box::new(sessions.clone()))?;
-        let certificate_not_after = GaugeVec::new(
-            Opts::new(
-                "postrider_certificate_not_after_seconds",
-                "When the certificate that a listener serves ends, of several the first; renew its Secret before.",
-            ),
-            &["listener"],
-        )?;
-        registry.register(Box::new(certificate_not_after.clone()))?;
         let help = "Sets of hosts that mail went to lately; backing_off: nobody answers there.";
         let sites = IntGaugeVec::new(Opts::new("postrider_sites", help), &["state"])?;
         registry.register(Box::new(sites.clone()))?;
@@ -174,6 +168,7 @@ impl Metrics {
                 &["tls"],
             )?,
             mta_sts_lookups: register_mta_sts(&registry)?,
+            tls_reports: register_tls_reports(&registry)?,
             dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
             dane_available: gauge(
                 "postrider_dane_available",
@@ -189,7 +184,7 @@ impl Metrics {
             )?,
             reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
             lease_margin: register_lease_margin(&registry)?,
-            certificate_not_after,
+            certificate_not_after: register_certificates(&registry)?,
             sites,
             config: ConfigMetrics::new(&registry)?,
             rules: RuleMetrics::new(&registry)?,
@@ -234,6 +229,26 @@ fn register_mta_sts(registry: &Registry) -> Result<IntCounterVec, prometheus::Er
     }
     registry.register(Box::new(lookups.clone()))?;
     Ok(lookups)
+}
+
+fn register_certificates(registry: &Registry) -> Result<GaugeVec, prometheus::Error> {
+    let help =
+        "When the certificate that a listener serves ends, of several the first; renew its Secret before.";
+    let opts = Opts::new("postrider_certificate_not_after_seconds", help);
+    let ends = GaugeVec::new(opts, &["listener"])?;
+    registry.register(Box::new(ends.clone()))?;
+    Ok(ends)
+}
+
+/// The counts are there before the first report, for alerts that ask for a rise.
+fn register_tls_reports(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Daily TLS reports (RFC 8460) that were due, by what became of them here.";
+    let reports = IntCounterVec::new(Opts::new("postrider_tls_reports_total", help), &["result"])?;
+    for result in ["sent", "unwanted", "no_mailbox", "failed"] {
+        reports.with_label_values(&[result]);
+    }
+    registry.register(Box::new(reports.clone()))?;
+    Ok(reports)
 }
 
 /// Without a 0 before it, the first message that is owed a signature would raise no alert.

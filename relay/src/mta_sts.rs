@@ -11,15 +11,20 @@ use std::{sync::Arc, time::Duration};
 use postrider_core::{
     mta_sts::{Kept, PolicyId, Record, Step, next},
     mx::{Answer, Destinations},
+    tls_report::{Detail, Observed, PolicyKey, Session},
 };
 use postrider_mail::{Domain, Due};
 use postrider_queue::shards::Shards;
 use prometheus::IntCounterVec;
 use tokio::time::Instant;
 
-pub use fetch::Fetcher;
+pub use fetch::{FetchError, Fetcher};
 
-use crate::{clock, dns::Dns};
+use crate::{
+    clock,
+    dns::Dns,
+    tls_report::{self, TlsReports},
+};
 
 /// How long what is known of a domain is used before its record is looked at again; also how long a fetch that failed isn't repeated.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
@@ -45,6 +50,7 @@ struct Inner {
     shards: Shards,
     known: moka::future::Cache<Domain, Known>,
     lookups: IntCounterVec,
+    reports: TlsReports,
 }
 
 /// What is known of one domain: its policy, if it has one.
@@ -56,11 +62,17 @@ struct Known {
 }
 
 impl Policies {
-    /// Knows nothing yet. `lookups` counts looks at a domain, with the label `result`.
-    pub fn new(dns: Dns, fetcher: Fetcher, shards: Shards, lookups: IntCounterVec) -> Self {
+    /// Knows nothing yet. `lookups` counts looks at a domain, with the label `result`; `reports` those that failed.
+    pub fn new(
+        dns: Dns,
+        fetcher: Fetcher,
+        shards: Shards,
+        lookups: IntCounterVec,
+        reports: TlsReports,
+    ) -> Self {
         let weight = |_: &Domain, known: &Known| u32::try_from(known.bytes()).unwrap_or(u32::MAX);
         let known = moka::future::Cache::builder().weigher(weight).max_capacity(MEMORY_BYTES).build();
-        Self { inner: Arc::new(Inner { dns, fetcher, shards, known, lookups }) }
+        Self { inner: Arc::new(Inner { dns, fetcher, shards, known, lookups, reports }) }
     }
 
     /// A domain's policy that holds now, if it has one. `to` is where its file may be fetched from.
@@ -157,6 +169,9 @@ impl Inner {
             Ok(policy) => policy,
             Err(why) => {
                 tracing::warn!(domain = domain.as_str(), %why, "the domain's MTA-STS policy could not be fetched; what was known of it holds");
+                let failure = Detail::of(tls_report::fetch_result(&why));
+                let policy = PolicyKey::unknown_sts(domain.clone());
+                self.reports.add(Session { policy, observed: Observed::Bad(failure) });
                 return None;
             }
         };

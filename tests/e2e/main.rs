@@ -17,6 +17,7 @@ mod rules;
 mod send;
 mod shards;
 mod tls;
+mod tls_reports;
 
 use std::time::Duration;
 

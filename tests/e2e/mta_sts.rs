@@ -36,7 +36,7 @@ impl Bed {
     }
 
     /// A domain whose exchanger shows `tls`, and whose policy file comes in `response`.
-    async fn domain(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>, response: String) {
+    pub(crate) async fn domain(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>, response: String) {
         self.domain_with(domain, Setup { tls, ..Setup::default() }, response).await;
     }
 
@@ -54,7 +54,7 @@ impl Bed {
     }
 
     /// The same with an enforced policy that names the exchanger.
-    async fn enforcing(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>) {
+    pub(crate) async fn enforcing(&mut self, domain: &str, tls: Option<Arc<ServerConfig>>) {
         self.domain(domain, tls, response(&policy("enforce", &format!("mx.{domain}")))).await;
     }
 
@@ -63,16 +63,24 @@ impl Bed {
     }
 
     pub(crate) async fn relay(&mut self) {
+        self.relay_with(&[]).await;
+    }
+
+    pub(crate) async fn relay_with(&mut self, more: &[&str]) {
         let roots = self.world.folder().join("roots.pem").display().to_string();
         let arguments = ["--roots", &roots, "--mta-sts-port", &self.port.to_string()];
-        let arguments = arguments.map(str::to_owned).to_vec();
+        let arguments = arguments.iter().chain(more).map(|word| (*word).to_owned()).collect();
         let setup = relay::Setup { arguments, ..self.world.setup() };
         self.world.relay_with(setup).await.unwrap();
     }
 
     async fn send(&self, domain: &str) -> String {
+        self.send_by(0, domain).await
+    }
+
+    pub(crate) async fn send_by(&self, relay: usize, domain: &str) -> String {
         let to = format!("b@{domain}");
-        let reply = self.world.send(0, "a@sender.example", &[&to], domain).await.unwrap();
+        let reply = self.world.send(relay, "a@sender.example", &[&to], domain).await.unwrap();
         reply.split_whitespace().last().unwrap().trim_end_matches([')', '.']).to_owned()
     }
 

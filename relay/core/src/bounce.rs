@@ -5,7 +5,7 @@
 //! RFC 6522 (multipart/report), RFC 3464 (delivery-status), RFC 3461 (options), RFC 6533 (international), RFC 3834.
 
 mod dsn;
-mod encode;
+pub(crate) mod encode;
 pub mod options;
 mod text;
 

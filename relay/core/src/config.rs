@@ -9,6 +9,7 @@ mod packed;
 mod queue;
 mod rule;
 mod secret;
+mod tls_reporting;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub use packed::MAX_BYTES;
 pub use queue::{Durability, Queue, QueueKind, QueueMode, Shard};
 pub use rule::{Rule, RuleName, Rules, Scope};
 pub use secret::{InvalidPasswordHash, PasswordHash, Secret};
+pub use tls_reporting::TlsReporting;
 
 use crate::policy::PolicyFields;
 
@@ -56,6 +58,9 @@ pub struct Config {
     /// Whose mail is signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dkim: Vec<DkimDomain>,
+    /// Who reports to domains how TLS with their hosts went; nobody, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_reports: Option<TlsReporting>,
     /// Own and private addresses that mail may be sent to all the same.
     pub allowed_destinations: Vec<IpNet>,
     /// The rules, and what finds them.
@@ -284,6 +289,8 @@ pub struct ConfigParts {
     pub defaults: PolicyFields,
     /// See [`Config::dkim`].
     pub dkim: Vec<DkimDomain>,
+    /// See [`Config::tls_reports`].
+    pub tls_reports: Option<TlsReporting>,
     /// See [`Config::allowed_destinations`].
     pub allowed_destinations: Vec<IpNet>,
     /// See [`Config::rules`]; put into their order here.
@@ -306,6 +313,7 @@ impl ConfigParts {
             default_route: Route::Mx,
             defaults: PolicyFields::default(),
             dkim: Vec::new(),
+            tls_reports: None,
             allowed_destinations: Vec::new(),
             rules: Vec::new(),
             drain: Drain::default(),
@@ -332,6 +340,7 @@ impl From<ConfigParts> for Config {
             default_route: parts.default_route,
             defaults: parts.defaults,
             dkim: parts.dkim,
+            tls_reports: parts.tls_reports,
             allowed_destinations: parts.allowed_destinations,
             rules: Rules::new(parts.rules),
             drain: parts.drain,

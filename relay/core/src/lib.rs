@@ -21,3 +21,4 @@ pub mod retry;
 pub mod route;
 pub mod shape;
 pub mod tls_policy;
+pub mod tls_report;

@@ -41,7 +41,7 @@ pub enum Protection {
     Require,
     /// TLS with a certificate that a trusted authority gave to that host, or not with this host.
     Verify,
-    /// The same, as the domain's MTA-STS policy wants it.
+    /// The same, because the domain's enforced MTA-STS policy says so (RFC 8461 4.2).
     MtaSts,
     /// TLS with a certificate that fits the host's TLSA records, or not with this host.
     Dane {

@@ -1,9 +1,9 @@
 //! Every key of the queue.
 //! **Owns:** their names. **Never:** their values (record.rs and the scripts).
 //! All keys of a partition share the hash tag `{FLEET/PARTITION}`, so that they share a slot of a cluster. A limit (`limit:KEY`), the
-//! slots of a site (`slots:SITE`) and a note (`note:NAME`) are a fleet's, but have the tag of the partition that keeps them: its connections lead nowhere else.
+//! slots of a site (`slots:SITE`), a note (`note:NAME`), a day's counters (`tally:DAY`) and turns (`turn:DAY:DOMAIN`) are a fleet's, but have the tag of the partition that keeps them: its connections lead nowhere else.
 
-use postrider_mail::{PartitionName, QueueId};
+use postrider_mail::{Domain, PartitionName, QueueId};
 
 use crate::{incarnation::Incarnation, lane::Lane};
 
@@ -58,6 +58,21 @@ impl Keys {
     /// `note:NAME`.
     pub fn note(&self, name: &str) -> String {
         format!("{}note:{name}", self.prefix)
+    }
+
+    /// `tally:DAY`: the domains that have counters of a day.
+    pub fn tally(&self, day: &str) -> String {
+        format!("{}tally:{day}", self.prefix)
+    }
+
+    /// `tally:DAY:DOMAIN`: the counters of one.
+    pub fn tally_of(&self, day: &str, domain: &Domain) -> String {
+        format!("{}tally:{day}:{}", self.prefix, domain.as_str())
+    }
+
+    /// `turn:DAY:DOMAIN`: who does with them what is due, or that it is done.
+    pub fn turn(&self, day: &str, domain: &Domain) -> String {
+        format!("{}turn:{day}:{}", self.prefix, domain.as_str())
     }
 
     /// `m:ID`.

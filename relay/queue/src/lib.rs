@@ -28,6 +28,7 @@ pub mod script;
 pub mod settle;
 pub mod shards;
 pub mod slots;
+pub mod tally;
 pub mod totals;
 
 pub use body::{Body, BodyWriter, StoredBody};

@@ -79,7 +79,7 @@ impl Shards {
     }
 
     /// The usable shard with the highest hash of its name and `key`, so that most keys stay where they are when a shard comes or goes.
-    fn closest(&self, key: &str) -> Result<Partition, Unavailable> {
+    pub(crate) fn closest(&self, key: &str) -> Result<Partition, Unavailable> {
         let usable = self.usable();
         let best = usable.into_iter().max_by_key(|partition| weight(key, partition.name()));
         best.ok_or_else(none_usable)

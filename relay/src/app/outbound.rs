@@ -21,6 +21,7 @@ use crate::{
     mta_sts::{Fetcher, Policies},
     site::Sites,
     tls::connect::Connectors,
+    tls_report::{Reporter, TlsReports},
 };
 
 /// Starts all of it.
@@ -31,10 +32,13 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
     let (dns, connectors) = (dns(relay)?, connectors(relay)?);
     let fetcher = Fetcher::new(connectors.clone(), relay.settings.mta_sts_port);
     let lookups = relay.metrics.mta_sts_lookups.clone();
+    let midnight = relay.settings.tls_report_midnight;
+    let reports = midnight.map_or_else(TlsReports::default, TlsReports::with_midnight_in);
     let Outbound { dispatcher, sites, serving, opener } = outbound::build(outbound::Parts {
         config: relay.config.clone(),
-        policies: Policies::new(dns.clone(), fetcher, relay.shards.clone(), lookups),
-        dns,
+        policies: Policies::new(dns.clone(), fetcher, relay.shards.clone(), lookups, reports.clone()),
+        dns: dns.clone(),
+        reports: reports.clone(),
         mx_port: relay.settings.mx_port,
         own_addresses: own_addresses(),
         connectors,
@@ -48,6 +52,17 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
     for task in serving {
         relay.background.spawn(task);
     }
+    let reporter = Reporter {
+        reports,
+        shards: relay.shards.clone(),
+        config: relay.config.clone(),
+        dns,
+        dispatcher: dispatcher.clone(),
+        sent: relay.metrics.tls_reports.clone(),
+        holder: format!("{:032x}", rand::random::<u128>()).into(),
+        is_hasty: midnight.is_some(),
+    };
+    relay.background.spawn(reporter.run(relay.shutdown.stop_serving.clone()));
     let mut queue = Queue::new(relay, opener);
     queue.open_all().await;
     relay.serve(queue.run());

@@ -35,6 +35,7 @@ use crate::{
     shutdown::Shutdown,
     site::Sites,
     tls::connect::Connectors,
+    tls_report::TlsReports,
 };
 
 /// What the way out is built from.
@@ -45,6 +46,8 @@ pub struct Parts {
     pub dns: Dns,
     /// What domains publish of TLS.
     pub policies: Policies,
+    /// What is counted for reports about TLS.
+    pub reports: TlsReports,
     /// Where the hosts of MX records listen: 25 but in tests.
     pub mx_port: u16,
     /// Addresses of this relay: mail to them would go in a circle.
@@ -115,7 +118,7 @@ pub fn build(parts: Parts) -> Outbound {
     let is_one_alone = Arc::new(AtomicBool::new(false));
     let starter = Starter {
         lanes: Lanes { desks: desks.clone(), window: window.clone(), config: parts.config.clone() },
-        hosts: LiveHosts::new(parts.dns, parts.policies, parts.mx_port, parts.own_addresses),
+        hosts: LiveHosts::new(parts.dns, parts.policies, parts.mx_port, parts.own_addresses, parts.reports),
         sites: sites.clone(),
         running: parts.running,
         metrics: parts.metrics,

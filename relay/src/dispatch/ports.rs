@@ -31,6 +31,7 @@ use crate::{
     dns::Dns,
     mta_sts::Policies,
     site::Stop,
+    tls_report::TlsReports,
 };
 
 /// How long telling the queue of a lane may take: it only spares attempts.
@@ -132,6 +133,7 @@ pub struct LiveHosts {
     policies: Policies,
     mx_port: u16,
     own_addresses: Arc<[IpAddr]>,
+    reports: TlsReports,
     /// Where mail may go, by the config that said so.
     to: Arc<Mutex<Option<To>>>,
 }
@@ -140,9 +142,16 @@ pub struct LiveHosts {
 type To = (ConfigHash, Arc<Destinations>);
 
 impl LiveHosts {
-    /// `mx_port` is where the hosts of MX records listen (25, but in tests); mail to `own_addresses` would go in a circle.
-    pub fn new(dns: Dns, policies: Policies, mx_port: u16, own_addresses: Vec<IpAddr>) -> Self {
-        Self { dns, policies, mx_port, own_addresses: own_addresses.into(), to: Arc::default() }
+    /// `mx_port` is where the hosts of MX records listen (25, but in tests); mail to `own_addresses` would go in a circle; `reports` is
+    /// told of hosts that can't be used.
+    pub fn new(
+        dns: Dns,
+        policies: Policies,
+        mx_port: u16,
+        own_addresses: Vec<IpAddr>,
+        reports: TlsReports,
+    ) -> Self {
+        Self { dns, policies, mx_port, own_addresses: own_addresses.into(), reports, to: Arc::default() }
     }
 
     fn destinations(&self, config: &Config) -> Arc<Destinations> {
@@ -167,6 +176,7 @@ impl LiveHosts {
         domain: &Domain,
         to: &Destinations,
         mode: TlsMode,
+        is_reported: bool,
     ) -> Result<Vec<Stop>, Unresolved> {
         if mode != TlsMode::Published {
             let hosts = self.dns.hosts(domain, to).await?;
@@ -174,15 +184,28 @@ impl LiveHosts {
             return self.allowed(hosts, mode, None);
         }
         let hosts = self.dns.vouched_hosts(domain, self.mx_port, to);
-        let (hosts, kept) = tokio::join!(hosts, self.policies.of(domain, to));
+        let (hosts, mut kept) = tokio::join!(hosts, self.policies.of(domain, to));
         let hosts = hosts?;
-        match self.allowed(hosts.clone(), mode, kept.as_deref()) {
-            // RFC 8461 5.1: the domain may have other hosts by now, and another policy.
-            Err(Unresolved::NotInPolicy(_)) => {
-                let kept = self.policies.anew(domain, to).await;
-                self.allowed(hosts, mode, kept.as_deref())
-            }
-            found => found,
+        let mut found = self.allowed(hosts.clone(), mode, kept.as_deref());
+        // RFC 8461 5.1: the domain may have other hosts by now, and another policy.
+        if matches!(found, Err(Unresolved::NotInPolicy(_))) {
+            kept = self.policies.anew(domain, to).await;
+            found = self.allowed(hosts, mode, kept.as_deref());
+        }
+        if is_reported {
+            self.report(domain, &mut found, kept.as_deref());
+        }
+        found
+    }
+
+    /// Has sessions with these hosts counted; that there is none to have one with, at once.
+    fn report(&self, domain: &Domain, found: &mut Result<Vec<Stop>, Unresolved>, kept: Option<&Kept>) {
+        let policy = kept.map(|kept| &kept.policy);
+        match found {
+            Ok(stops) => stops.iter_mut().for_each(|stop| {
+                stop.reported = Some(self.reports.of_host(domain, &stop.host.name, &stop.protection, policy));
+            }),
+            Err(why) => self.reports.unresolved(domain, why, policy),
         }
     }
 
@@ -197,7 +220,7 @@ impl LiveHosts {
         let policy = kept.map(|kept| &kept.policy);
         let stop = |(host, dane): (Host, HostDane)| {
             let protection = tls_policy::for_host(mode, &dane, policy, &host.name)?;
-            Some(Stop { host, port: self.mx_port, is_implicit_tls: false, protection })
+            Some(Stop { host, port: self.mx_port, is_implicit_tls: false, protection, reported: None })
         };
         let stops: Vec<Stop> = hosts.into_iter().filter_map(stop).collect();
         match refused {
@@ -244,7 +267,7 @@ impl LiveHosts {
             }
         };
         let is_implicit_tls = one.protocol == Protocol::Smtps;
-        Ok(Stop { host, port: one.port, is_implicit_tls, protection: mode.protection() })
+        Ok(Stop { host, port: one.port, is_implicit_tls, protection: mode.protection(), reported: None })
     }
 }
 
@@ -257,14 +280,19 @@ impl Hosts for LiveHosts {
     ) -> Result<Vec<Stop>, Unresolved> {
         let (to, requirement) = (self.destinations(config), claimed.delivery.tls());
         let mode = tls_policy::mode_for(decision.policy.tls, requirement);
+        let is_reported = config.tls_reports.is_some();
         let mut stops = match &decision.action {
             Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to, mode).await?,
-            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to, mode).await?,
+            Action::Try(Target::Redirect(address)) => {
+                self.exchangers(address.domain(), &to, mode, is_reported).await?
+            }
             Action::Try(Target::Mx)
             | Action::Reject(_)
             | Action::Discard
             | Action::Hold { .. }
-            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to, mode).await?,
+            | Action::Defer { .. } => {
+                self.exchangers(claimed.delivery.domain(), &to, mode, is_reported).await?
+            }
         };
         stops.retain(|stop| tls_policy::is_enough(&stop.protection, requirement));
         if stops.is_empty() { Err(Unresolved::NotVouched) } else { Ok(stops) }

@@ -13,7 +13,7 @@ use postrider_core::{
 use postrider_mail::{HostName, Recipient};
 use postrider_queue::{Claim, Claimed, Delivery};
 
-use crate::delivery::content::Content;
+use crate::{delivery::content::Content, tls_report::Reported};
 
 /// A host to try, and how to knock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Stop {
     pub is_implicit_tls: bool,
     /// How connections to it are protected.
     pub protection: Protection,
+    /// How its sessions are counted, where its domain may be sent a report.
+    pub reported: Option<Reported>,
 }
 
 /// One delivery to some hosts.

@@ -7,18 +7,20 @@ pub mod dane;
 
 use std::{sync::Arc, time::Duration};
 
-use postrider_core::{dane::Demand, tls_policy::Protection};
+use postrider_core::{dane::Demand, tls_policy::Protection, tls_report::Flaw};
 use postrider_mail::HostName;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        Resumption,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::tls_report::of_certificate;
 
 /// How long a handshake may take: research of peers has 5 s (too short) to 5 min.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
@@ -75,6 +77,7 @@ pub enum HandshakeError {
 pub struct Connectors {
     anyone: TlsConnector,
     verified: TlsConnector,
+    verifier: Arc<WebPkiServerVerifier>,
 }
 
 impl Connectors {
@@ -92,8 +95,23 @@ impl Connectors {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(BelieveAnyone))
             .with_no_client_auth();
+        let roots = Arc::new(roots);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
+        let verifier = verifier.map_err(|why| rustls::Error::General(why.to_string()))?;
         let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { anyone: connector(anyone), verified: connector(verified) })
+        Ok(Self { anyone: connector(anyone), verified: connector(verified), verifier })
+    }
+
+    /// What [`Trust::Verified`] would have against a chain, the host's own certificate first; nothing, if it is good.
+    pub fn flaw(&self, chain: &[CertificateDer<'_>], host: &HostName) -> Option<Flaw> {
+        let Some((leaf, above)) = chain.split_first() else { return Some(Flaw::Other) };
+        let Ok(name) = ServerName::try_from(host.as_str()) else { return Some(Flaw::OtherHost) };
+        match self.verifier.verify_server_cert(leaf, above, &name, &[], UnixTime::now()) {
+            Ok(_) => None,
+            Err(rustls::Error::InvalidCertificate(why)) => Some(of_certificate(&why)),
+            Err(_) => Some(Flaw::Other),
+        }
     }
 
     /// Shakes hands on a connection where the far side has agreed to STARTTLS, or that begins with TLS.

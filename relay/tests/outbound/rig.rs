@@ -171,8 +171,9 @@ impl Rig {
         let lookups = metrics.mta_sts_lookups.clone();
         let Outbound { dispatcher, sites, serving, opener } = outbound::build(Parts {
             config: source,
-            policies: Policies::new(dns.clone(), fetcher, shards.clone(), lookups),
+            policies: Policies::new(dns.clone(), fetcher, shards.clone(), lookups, Default::default()),
             dns,
+            reports: Default::default(),
             mx_port: 25,
             own_addresses: Vec::new(),
             connectors,

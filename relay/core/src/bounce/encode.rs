@@ -10,14 +10,14 @@ use postrider_mail::Due;
 const LINE_BYTES: usize = 76;
 
 /// A date as headers have it. Times that no calendar has become the epoch.
-pub(super) fn date(at: Due) -> String {
+pub(crate) fn date(at: Due) -> String {
     let millis = i64::try_from(at.unix_millis()).unwrap_or(0);
     let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     jiff::fmt::rfc2822::to_string(&at.to_zoned(jiff::tz::TimeZone::UTC)).unwrap_or_default()
 }
 
 /// Printable ASCII: everything else becomes `?`.
-pub(super) fn ascii(text: &str) -> String {
+pub(crate) fn ascii(text: &str) -> String {
     text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
@@ -40,7 +40,7 @@ pub(super) fn unitext(address: &str) -> String {
 }
 
 /// A field, folded at spaces. A word that is too long for a line stays whole.
-pub(super) fn folded(name: &str, value: &str) -> String {
+pub(crate) fn folded(name: &str, value: &str) -> String {
     let mut field = format!("{name}:");
     let mut width = field.len();
     for word in value.split_ascii_whitespace() {

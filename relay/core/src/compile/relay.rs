@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{
         BareLineEnds, ConfigParts, DeliveryMode, DomainSet, Drain, Fleet, Listener, ListenerLimits,
-        ListenerTls, LoggedAddresses, Logging, Route, TlsDemand,
+        ListenerTls, LoggedAddresses, Logging, Route, TlsDemand, TlsReporting,
     },
     manifests::Resources,
     policy::PolicyFields,
@@ -47,6 +47,7 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         None => PolicyFields::default(),
     };
     let dkim = dkim::compile(&spec.dkim, &secrets, &mut problems);
+    let tls_reports = spec.tls_reports.as_ref().and_then(|reports| tls_reports(reports, &mut problems));
     let destinations = spec.allowed_destinations.as_ref();
     let allowed_destinations = destinations.map_or_else(Vec::new, |allowed| {
         names::networks(&allowed.cidrs, "spec.allowedDestinations.cidrs", &mut problems)
@@ -67,6 +68,7 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         default_route: default_route.unwrap_or_else(|| Route::Defer { reason: BROKEN_DEFAULT.to_owned() }),
         defaults,
         dkim,
+        tls_reports,
         allowed_destinations,
         rules: Vec::new(),
         drain,
@@ -78,6 +80,21 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         },
     });
     CompiledRelay { parts, problems }
+}
+
+/// Whoever answers a report finds the contact; where none is said, that is where reports come from.
+fn tls_reports(reports: &crds::TlsReports, problems: &mut Vec<Problem>) -> Option<TlsReporting> {
+    let from = treatment::read("spec.tlsReports.from", names::mailbox(&reports.from), problems)?;
+    if !from.is_ascii() {
+        let problem = Problem::invalid("spec.tlsReports.from", shown(&reports.from), "an address in ASCII");
+        problems.push(problem);
+        return None;
+    }
+    Some(TlsReporting {
+        organization: reports.organization_name.clone(),
+        contact: reports.contact.clone().unwrap_or_else(|| from.to_string()),
+        from,
+    })
 }
 
 fn check_ports(listeners: &[crds::Listener], problems: &mut Vec<Problem>) {

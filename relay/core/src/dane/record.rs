@@ -96,6 +96,26 @@ impl Association {
     }
 }
 
+impl std::fmt::Display for Association {
+    /// As in a zone file (RFC 6698 2.2).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let usage = match self.usage {
+            Usage::TrustAnchor => 2,
+            Usage::EndEntity => 3,
+        };
+        let selector = match self.selector {
+            Selector::Certificate => 0,
+            Selector::Key => 1,
+        };
+        let matching = match self.matching {
+            Matching::Full => 0,
+            Matching::Sha256 => 1,
+            Matching::Sha512 => 2,
+        };
+        write!(f, "{usage} {selector} {matching} {}", hex::encode(&self.data))
+    }
+}
+
 const SHA256_BYTES: usize = 32;
 const SHA512_BYTES: usize = 64;
 

@@ -143,6 +143,24 @@ impl HostPattern {
     }
 }
 
+impl std::fmt::Display for HostPattern {
+    /// As in the file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.is_wildcard { "*." } else { "" }, self.name)
+    }
+}
+
+impl Mode {
+    /// As in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Testing => "testing",
+            Self::None => "none",
+        }
+    }
+}
+
 fn unexpected(field: &'static str, found: &str, expected: &'static str) -> InvalidPolicy {
     InvalidPolicy::Field { field, found: found.chars().take(80).collect(), expected }
 }

@@ -10,4 +10,5 @@ mod preflight;
 mod sentinels;
 mod server;
 mod shards;
+mod tally;
 mod world;

@@ -13,6 +13,7 @@ use super::{Run, verdict};
 use crate::{
     client::{Connection, Door, OpenError},
     site::Stop,
+    tls_report,
 };
 
 impl Run<'_> {
@@ -41,7 +42,12 @@ impl Run<'_> {
             };
             let is_silent =
                 matches!(&error, OpenError::NoConnection(why) if why.kind() == std::io::ErrorKind::TimedOut);
-            let ruling = outcome::judge(verdict::of_open(error), &context(stop));
+            let flaw = tls_report::flaw(&error);
+            let failure = verdict::of_open(error);
+            if let Some(reported) = &stop.reported {
+                reported.failed(&failure, flaw, &stop.protection, (host, address));
+            }
+            let ruling = outcome::judge(failure, &context(stop));
             if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && intent != Intent::Never {
                 let now = self.shared.clock.now();
                 self.shared.health.remember_broken_tls(host, address.ip(), now);
@@ -57,6 +63,9 @@ impl Run<'_> {
         };
         self.trace.connected += began.elapsed();
         self.shared.health.works(address);
+        if let (Some(reported), false) = (&stop.reported, intent == Intent::Never) {
+            reported.opened(&opened, &self.shared.connectors);
+        }
         let tls = if fell_back { "cleared" } else { opened.tls() };
         self.shared.metrics.connections_out.with_label_values(&[tls]).inc();
         Some(opened)
