@@ -4,11 +4,12 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use postrider_tests::{
     cluster::ControlPlane,
     dkim,
     dns::{Dns, Fault},
-    eventually,
+    eventually, manifests,
 };
 
 use crate::world::{SOON, World};
@@ -116,6 +117,32 @@ async fn a_nameserver_that_fails_is_unknown_and_a_changed_spec_is_looked_at_at_o
     world.apply(&FLEET.replace("addresses: [203.0.113.10]", "identity: Unchecked")).await?;
     world.condition("mailrelay", "outbound", "EgressIdentity", "True", "Unchecked").await?;
     world.condition("mailrelay", "outbound", "DKIMPublished", "True", "KeysPublished").await?;
+    Ok(())
+}
+
+/// Of a key that signs and of one that is broken, nothing is in what a person may read who may not read Secrets.
+#[tokio::test]
+async fn no_key_is_shown_by_an_operator() -> Result<()> {
+    let dns = Dns::start().await?;
+    zone(&dns).await?;
+    let world = world(&dns, "canary").await?;
+    let planted = "canary-of-a-key";
+    world.apply(&manifests::secret("dkim", &[("rsa", planted), ("ed25519", dkim::ED25519)])).await?;
+    world.apply(FLEET).await?;
+    world.condition("mailrelay", "outbound", "DKIMPublished", "False", "KeyMissing").await?;
+    warned(&world, "KeyMissing").await?;
+    let kinds = "mailrelays,events,configmaps,deployments,statefulsets,replicasets,pods,services";
+    let objects = world.run(&["get", kinds, "-o", "yaml"]).await?;
+    let metrics = world.operator.metrics().await?;
+    let seen = [objects, world.operator.log(), metrics.text().to_owned()];
+    assert!(seen[0].contains("ed25519._domainkey.example.com"), "the status tells of the key: {}", seen[0]);
+    let lines = dkim::ED25519.lines().filter(|line| !line.starts_with("-----"));
+    let encoded = STANDARD.encode(planted);
+    for secret in lines.chain([planted, &encoded]) {
+        for text in &seen {
+            assert!(!text.contains(secret), "a part of a key is shown: {text}");
+        }
+    }
     Ok(())
 }
 
