@@ -146,6 +146,7 @@ fn others<'p>() -> Vec<(&'p str, Value, &'static str)> {
         ("crds.keep", json!(false), ""),
         ("replicas", json!(3), ""),
         ("logLevel", json!("debug"), ""),
+        ("nameservers", json!(["192.0.2.53"]), ""),
         ("resources.requests", json!({"cpu": 1}), ""),
         ("resources.limits", json!({"cpu": 1}), ""),
         ("resources.claims", json!([{"name": "a"}]), ""),
