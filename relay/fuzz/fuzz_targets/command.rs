@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use postrider_fuzz::has_whole_line_ends;
 use postrider_mail::{
-    Envelope,
+    Envelope, TlsRequirement,
     envelope::{MAX_ENVELOPE_ID_BYTES, MAX_ORIGINAL_RECIPIENT_BYTES},
 };
 use postrider_smtp::command::{
@@ -16,7 +16,7 @@ use postrider_smtp::command::{
 };
 
 const ALL: EnvelopeParameters =
-    EnvelopeParameters { size: None, eight_bit_mime: true, smtputf8: true, dsn: true };
+    EnvelopeParameters { size: None, eight_bit_mime: true, smtputf8: true, dsn: true, requiretls: false };
 
 fn again(written: &BytesMut) -> Command<'_> {
     assert!(has_whole_line_ends(written));
@@ -34,11 +34,12 @@ fn mail(read: &MailCommand) {
         smtputf8: read.smtputf8,
         return_content: read.return_content,
         envelope_id: read.envelope_id.clone(),
+        tls: TlsRequirement::Unsaid,
     };
     let mut written = BytesMut::new();
     write_mail(
         &envelope,
-        EnvelopeParameters { size: read.size, smtputf8: read.smtputf8, ..ALL },
+        EnvelopeParameters { size: read.size, smtputf8: read.smtputf8, requiretls: read.requiretls, ..ALL },
         &mut written,
     );
     let Command::Mail(again) = again(&written) else { panic!("another command") };

@@ -47,7 +47,8 @@ fn digit(question: &Question) -> u8 {
 
 fn answer(lines: &[&str], question: &Question) -> Answer<Record> {
     let wanted = digit(question);
-    let values = lines.iter().filter_map(|line| (*line.as_bytes().first()? == wanted).then(|| line.get(1..))?);
+    let values =
+        lines.iter().filter_map(|line| (*line.as_bytes().first()? == wanted).then(|| line.get(1..))?);
     let records: Vec<Record> = values
         .filter_map(|value| match question.kind {
             Kind::Txt => Some(Record::Text(value.into())),
