@@ -38,6 +38,11 @@ async fn world(dns: &Dns, prefix: &str) -> Result<World> {
     World::start_with(ControlPlane::shared().await?, prefix, &[&dns, "--identity-every=10"]).await
 }
 
+/// A manifest of no namespace in particular.
+fn here(manifest: &str) -> String {
+    manifest.replace(", namespace: mail", "")
+}
+
 /// All that receivers want to hear, but for the keys.
 async fn zone(dns: &Dns) -> Result<()> {
     dns.ptr(ADDRESS, "mail.example.com").await?;
@@ -63,7 +68,7 @@ async fn a_status_says_what_the_dns_lacks_until_it_is_there() -> Result<()> {
     dns.remove("_spf.example.com").await?;
     dns.txt("_spf.example.com", "v=spf1 ip4:198.51.100.0/24 ~all").await?;
     let world = world(&dns, "identity").await?;
-    world.apply(&dkim::secret()).await?;
+    world.apply(&here(&dkim::secret())).await?;
     world.apply(FLEET).await?;
     let said = world.condition("mailrelay", "outbound", "EgressIdentity", "False", "SpfDoesNotPass").await?;
     assert!(said.starts_with("SPF of example.com for 203.0.113.10: found fail; expected pass"), "{said}");
@@ -102,7 +107,7 @@ async fn a_nameserver_that_fails_is_unknown_and_a_changed_spec_is_looked_at_at_o
     publish(&dns).await?;
     dns.fail("_spf.example.com", None, Fault::ServFail);
     let world = world(&dns, "unknown").await?;
-    world.apply(&dkim::secret()).await?;
+    world.apply(&here(&dkim::secret())).await?;
     world.apply(FLEET).await?;
     let said =
         world.condition("mailrelay", "outbound", "EgressIdentity", "Unknown", "DnsUnavailable").await?;
@@ -127,7 +132,8 @@ async fn no_key_is_shown_by_an_operator() -> Result<()> {
     zone(&dns).await?;
     let world = world(&dns, "canary").await?;
     let planted = "canary-of-a-key";
-    world.apply(&manifests::secret("dkim", &[("rsa", planted), ("ed25519", dkim::ED25519)])).await?;
+    let keys = manifests::secret("dkim", &[("rsa", planted), ("ed25519", dkim::ED25519)]);
+    world.apply(&here(&keys)).await?;
     world.apply(FLEET).await?;
     world.condition("mailrelay", "outbound", "DKIMPublished", "False", "KeyMissing").await?;
     warned(&world, "KeyMissing").await?;
