@@ -121,11 +121,18 @@ impl Nodes {
         let meta = partition.keys().named("meta");
         let mut connection = replica.client().get_multiplexed_async_connection().await.expect("it runs");
         for _ in 0..600 {
-            let _: String = redis::cmd("READONLY").query_async(&mut connection).await.expect("an answer");
+            // It drops its clients once it has the primary's data.
+            let ready: redis::RedisResult<String> = redis::cmd("READONLY").query_async(&mut connection).await;
             let found: redis::RedisResult<Option<u64>> =
                 redis::cmd("HGET").arg(&meta).arg("accepted").query_async(&mut connection).await;
-            if found.is_ok_and(|found| found == Some(accepted)) {
-                return;
+            match (ready, found) {
+                (Ok(_), Ok(Some(found))) if found == accepted => return,
+                (Ok(_), Ok(_)) => {}
+                (Err(_), _) | (_, Err(_)) => {
+                    if let Ok(new) = replica.client().get_multiplexed_async_connection().await {
+                        connection = new;
+                    }
+                }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
