@@ -199,24 +199,16 @@ impl Intake {
         let may_start = !self.budget.is_tight();
         let mut slots = Vec::new();
         let mut plan = |group: &Group| {
-            let lane = group.plan.lane.clone();
-            let start = match &group.plan.first {
-                First::Now => match may_start.then(|| self.dispatcher.reserve(&lane)).flatten() {
-                    Some(slot) => {
-                        slots.push((lane.clone(), slot));
-                        Start::Claimed
-                    }
-                    None => Start::After(Duration::ZERO),
-                },
-                First::After(wait) => Start::After(*wait),
-                First::Held(reason) => Start::Held(reason.clone()),
+            let (lane, first) = (&group.plan.lane, &group.plan.first);
+            let may_start = may_start && *first == First::Now;
+            let start = match may_start.then(|| self.dispatcher.reserve(lane)).flatten() {
+                Some(slot) => {
+                    slots.push((lane.clone(), slot));
+                    Start::Claimed
+                }
+                None => first.clone().start(),
             };
-            NewDelivery {
-                lane,
-                recipients: group.recipients.clone(),
-                expires_in: group.plan.expires_in,
-                start,
-            }
+            group.clone().delivery(start)
         };
         let deliveries = entry.groups.iter().map(&mut plan).collect();
         (deliveries, slots)

@@ -124,7 +124,12 @@ impl Metrics {
                 "Transactions refused, by reply class.",
                 &["listener", "class"],
             )?,
-            dkim_messages: register_dkim(&registry)?,
+            dkim_messages: register_results(
+                &registry,
+                "postrider_dkim_messages_total",
+                DKIM_HELP,
+                &["signed", "owed", "none"],
+            )?,
             sessions,
             sessions_ended: counters(
                 "postrider_sessions_ended_total",
@@ -167,8 +172,18 @@ impl Metrics {
                 "Connections to far sides, by TLS.",
                 &["tls"],
             )?,
-            mta_sts_lookups: register_mta_sts(&registry)?,
-            tls_reports: register_tls_reports(&registry)?,
+            mta_sts_lookups: register_results(
+                &registry,
+                "postrider_mta_sts_lookups_total",
+                "Looks at the MTA-STS policy of a domain, by result.",
+                &["none", "kept", "fetched", "failed"],
+            )?,
+            tls_reports: register_results(
+                &registry,
+                "postrider_tls_reports_total",
+                "Daily TLS reports (RFC 8460) that were due, by what became of them here.",
+                &["sent", "unwanted", "no_mailbox", "failed"],
+            )?,
             dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
             dane_available: gauge(
                 "postrider_dane_available",
@@ -220,17 +235,6 @@ fn register_lease_margin(registry: &Registry) -> Result<prometheus::Gauge, prome
     Ok(lease_margin)
 }
 
-/// The counts are there before the first look, for alerts that ask for a rise.
-fn register_mta_sts(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let help = "Looks at the MTA-STS policy of a domain, by result.";
-    let lookups = IntCounterVec::new(Opts::new("postrider_mta_sts_lookups_total", help), &["result"])?;
-    for result in ["none", "kept", "fetched", "failed"] {
-        lookups.with_label_values(&[result]);
-    }
-    registry.register(Box::new(lookups.clone()))?;
-    Ok(lookups)
-}
-
 fn register_certificates(registry: &Registry) -> Result<GaugeVec, prometheus::Error> {
     let help =
         "When the certificate that a listener serves ends, of several the first; renew its Secret before.";
@@ -240,25 +244,19 @@ fn register_certificates(registry: &Registry) -> Result<GaugeVec, prometheus::Er
     Ok(ends)
 }
 
-/// The counts are there before the first report, for alerts that ask for a rise.
-fn register_tls_reports(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let help = "Daily TLS reports (RFC 8460) that were due, by what became of them here.";
-    let reports = IntCounterVec::new(Opts::new("postrider_tls_reports_total", help), &["result"])?;
-    for result in ["sent", "unwanted", "no_mailbox", "failed"] {
-        reports.with_label_values(&[result]);
+/// A counter by `result`. Each is there before the first of its kind: without a 0 before it, that would raise no alert.
+fn register_results(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    results: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), &["result"])?;
+    for result in results {
+        counter.with_label_values(&[*result]);
     }
-    registry.register(Box::new(reports.clone()))?;
-    Ok(reports)
-}
-
-/// Without a 0 before it, the first message that is owed a signature would raise no alert.
-fn register_dkim(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let messages = IntCounterVec::new(Opts::new("postrider_dkim_messages_total", DKIM_HELP), &["result"])?;
-    for result in ["signed", "owed", "none"] {
-        messages.with_label_values(&[result]);
-    }
-    registry.register(Box::new(messages.clone()))?;
-    Ok(messages)
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
 }
 
 fn register_build(registry: &Registry) -> Result<(), prometheus::Error> {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use postrider_core::{
-    mta_sts::{self, Mode},
+    mta_sts::{self, Kept, Mode},
     mx::Unresolved,
     tls_policy::Protection,
     tls_report::{Counts, Detail, Observed, PolicyKey, ReportDay, Session, of_unresolved},
@@ -41,13 +41,12 @@ pub struct TlsReports {
     counted: Arc<Mutex<HashMap<Key, Counts>>>,
 }
 
-/// How sessions with one host are to be counted.
+/// How sessions with the hosts of one domain are to be counted.
 #[derive(Clone)]
 pub struct Reported {
     to: TlsReports,
-    policy: Arc<PolicyKey>,
-    /// Set where the domain's policy is tested only (RFC 8461 5): whether it allows the host.
-    tested: Option<bool>,
+    domain: Domain,
+    published: Option<Arc<Kept>>,
 }
 
 impl TlsReports {
@@ -86,19 +85,9 @@ impl TlsReports {
         self.add(Session { policy, observed: Observed::Bad(Detail::of(result).because(reason)) });
     }
 
-    /// How sessions with a host of a domain are counted.
-    pub fn of_host(
-        &self,
-        domain: &Domain,
-        host: &HostName,
-        protection: &Protection,
-        published: Option<&mta_sts::Policy>,
-    ) -> Reported {
-        let policy = PolicyKey::of(domain.clone(), protection, published);
-        let tested = published
-            .filter(|policy| policy.mode == Mode::Testing && !matches!(protection, Protection::Dane { .. }));
-        let tested = tested.map(|policy| policy.allows(host));
-        Reported { to: self.clone(), policy: Arc::new(policy), tested }
+    /// How sessions with the hosts of a domain are counted.
+    pub fn of_domain(&self, domain: &Domain, published: Option<Arc<Kept>>) -> Reported {
+        Reported { to: self.clone(), domain: domain.clone(), published }
     }
 
     /// What was counted since this was last asked.
@@ -120,10 +109,28 @@ impl TlsReports {
     }
 }
 
-/// Hosts are the same however they are counted.
+impl Reported {
+    fn published(&self) -> Option<&mta_sts::Policy> {
+        self.published.as_ref().map(|kept| &kept.policy)
+    }
+
+    /// Counts a session under this protection. It is named here, as most attempts need no new connection.
+    fn add(&self, protection: &Protection, observed: Observed) {
+        let policy = PolicyKey::of(self.domain.clone(), protection, self.published());
+        self.to.add(Session { policy, observed });
+    }
+
+    /// Where the domain's policy is tested only (RFC 8461 5): whether it allows the host.
+    fn tested(&self, host: &HostName, protection: &Protection) -> Option<bool> {
+        let policy = self.published().filter(|policy| policy.mode == Mode::Testing)?;
+        (!matches!(protection, Protection::Dane { .. })).then(|| policy.allows(host))
+    }
+}
+
+/// Who counts doesn't matter.
 impl PartialEq for Reported {
     fn eq(&self, other: &Self) -> bool {
-        self.policy == other.policy && self.tested == other.tested
+        self.domain == other.domain && self.published == other.published
     }
 }
 
@@ -131,7 +138,10 @@ impl Eq for Reported {}
 
 impl std::fmt::Debug for Reported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reported").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Reported")
+            .field("domain", &self.domain)
+            .field("published", &self.published)
+            .finish_non_exhaustive()
     }
 }
 

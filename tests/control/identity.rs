@@ -12,25 +12,22 @@ use postrider_tests::{
     eventually, manifests,
 };
 
-use crate::world::{SOON, World};
+use crate::world::{FLEET, SOON, World};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
-const FLEET: &str = "
-apiVersion: postrider.dev/v1alpha1
-kind: MailRelay
-metadata: {name: outbound}
-spec:
-  hostname: mail.example.com
-  replicas: 2
-  listeners: [{name: smtp, port: 25, allowedClients: {cidrs: [10.0.0.0/8]}}]
-  egress: {addresses: [203.0.113.10]}
+/// What the fleet says beside its listeners.
+const MORE: &str = "  egress: {addresses: [203.0.113.10]}
   dkim:
   - domain: example.com
     keys:
     - {selector: rsa, privateKeyRef: {name: dkim, key: rsa}}
     - {selector: ed25519, privateKeyRef: {name: dkim, key: ed25519}}
 ";
+
+fn fleet() -> String {
+    format!("{FLEET}{MORE}")
+}
 
 /// An operator that asks this nameserver, every ten seconds at most.
 async fn world(dns: &Dns, prefix: &str) -> Result<World> {
@@ -69,7 +66,7 @@ async fn a_status_says_what_the_dns_lacks_until_it_is_there() -> Result<()> {
     dns.txt("_spf.example.com", "v=spf1 ip4:198.51.100.0/24 ~all").await?;
     let world = world(&dns, "identity").await?;
     world.apply(&here(&dkim::secret())).await?;
-    world.apply(FLEET).await?;
+    world.apply(&fleet()).await?;
     let said = world.condition("mailrelay", "outbound", "EgressIdentity", "False", "SpfDoesNotPass").await?;
     assert!(said.starts_with("SPF of example.com for 203.0.113.10: found fail; expected pass"), "{said}");
     let said = world.condition("mailrelay", "outbound", "DKIMPublished", "False", "KeyMissing").await?;
@@ -108,7 +105,7 @@ async fn a_nameserver_that_fails_is_unknown_and_a_changed_spec_is_looked_at_at_o
     dns.fail("_spf.example.com", None, Fault::ServFail);
     let world = world(&dns, "unknown").await?;
     world.apply(&here(&dkim::secret())).await?;
-    world.apply(FLEET).await?;
+    world.apply(&fleet()).await?;
     let said =
         world.condition("mailrelay", "outbound", "EgressIdentity", "Unknown", "DnsUnavailable").await?;
     assert_eq!(said, "TXT of _spf.example.com: SERVFAIL");
@@ -116,10 +113,10 @@ async fn a_nameserver_that_fails_is_unknown_and_a_changed_spec_is_looked_at_at_o
     dns.heal("_spf.example.com");
     world.condition("mailrelay", "outbound", "EgressIdentity", "True", "NamesFit").await?;
 
-    world.apply(&FLEET.replace("[203.0.113.10]", "[203.0.113.10, 203.0.113.99]")).await?;
+    world.apply(&fleet().replace("[203.0.113.10]", "[203.0.113.10, 203.0.113.99]")).await?;
     let said = world.condition("mailrelay", "outbound", "EgressIdentity", "False", "PtrMissing").await?;
     assert!(said.starts_with("address 203.0.113.99: found no PTR record"), "{said}");
-    world.apply(&FLEET.replace("addresses: [203.0.113.10]", "identity: Unchecked")).await?;
+    world.apply(&fleet().replace("addresses: [203.0.113.10]", "identity: Unchecked")).await?;
     world.condition("mailrelay", "outbound", "EgressIdentity", "True", "Unchecked").await?;
     world.condition("mailrelay", "outbound", "DKIMPublished", "True", "KeysPublished").await?;
     Ok(())
@@ -134,7 +131,7 @@ async fn no_key_is_shown_by_an_operator() -> Result<()> {
     let planted = "canary-of-a-key";
     let keys = manifests::secret("dkim", &[("rsa", planted), ("ed25519", dkim::ED25519)]);
     world.apply(&here(&keys)).await?;
-    world.apply(FLEET).await?;
+    world.apply(&fleet()).await?;
     world.condition("mailrelay", "outbound", "DKIMPublished", "False", "KeyMissing").await?;
     warned(&world, "KeyMissing").await?;
     let kinds = "mailrelays,events,configmaps,deployments,statefulsets,replicasets,pods,services";

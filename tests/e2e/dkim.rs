@@ -39,9 +39,9 @@ async fn send(world: &World, from: &str, to: &str) -> Reply {
 
 /// What the relay tells of a message that waits for its key.
 async fn waiting(world: &World, accepted: &Reply) -> String {
-    let id = accepted.text.split_whitespace().last().unwrap().trim_end_matches([')', '.']);
+    let id = accepted.queue_id();
     postrider_tests::eventually("a reason", SOON, async || {
-        let told = world.relays[0].ctl(&["inspect", id]).await.ok()?;
+        let told = world.relays[0].ctl(&["inspect", &id]).await.ok()?;
         told.contains("DKIM key").then_some(told)
     })
     .await

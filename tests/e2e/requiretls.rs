@@ -33,8 +33,7 @@ async fn send(bed: &Bed, domain: &str) -> String {
     client.say("DATA", 354).await.unwrap();
     // The header's word is void beside the envelope's.
     client.send(b"Subject: x\r\nTLS-Required: No\r\n\r\nfor your eyes only\r\n.\r\n").await.unwrap();
-    let reply = client.expect(250).await.unwrap().text;
-    reply.split_whitespace().last().unwrap().trim_end_matches([')', '.']).to_owned()
+    client.expect(250).await.unwrap().queue_id()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +94,7 @@ async fn mail_that_lifts_tls_goes_in_clear_past_what_is_published_and_not_past_a
         let mut client = Client::greeted(bed.world.relays[0].smtp()).await.unwrap();
         let text = format!("Subject: x\r\n{field}\r\nhello");
         let reply = client.message("a@sender.example", &[&format!("b@{domain}")], &text).await.unwrap();
-        reply.text.split_whitespace().last().unwrap().trim_end_matches([')', '.']).to_owned()
+        reply.queue_id()
     };
     let id = send("lifted.example", "TLS-Required: Yes\r\n").await;
     bed.waits(&id, "lifted.example", "MTA-STS: the far side offers no TLS").await;

@@ -46,6 +46,14 @@ pub struct Reply {
     pub text: String,
 }
 
+impl Reply {
+    /// The queue ID at the end of the reply to a dot.
+    pub fn queue_id(&self) -> String {
+        let last = self.text.split_whitespace().last().unwrap_or_default();
+        last.trim_end_matches([')', '.']).to_owned()
+    }
+}
+
 impl Client {
     /// Connects, and reads nothing yet.
     pub async fn connect(address: SocketAddr) -> Result<Self> {

@@ -145,14 +145,14 @@ impl World {
         Ok(&mut self.relays[last])
     }
 
-    /// Sends one message by a relay; the reply to its dot, which must be a 250, ends in the queue ID.
+    /// Sends one message by a relay, which must take it; its queue ID.
     pub async fn send(&self, relay: usize, from: &str, to: &[&str], id: &str) -> Result<String> {
         let relay = self.relays.get(relay).context("the relay was started")?;
         let mut client = Client::greeted(relay.smtp()).await?;
         let text = source::message(id, from, to.first().copied().unwrap_or_default(), 600);
         let reply = client.message(from, to, text.trim_end()).await?;
         ensure!(reply.code == 250, "the relay answered {:?}", reply.text);
-        Ok(reply.text)
+        Ok(reply.queue_id())
     }
 
     /// Waits for mail to a recipient; the newest.

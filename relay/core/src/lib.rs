@@ -22,3 +22,4 @@ pub mod route;
 pub mod shape;
 pub mod tls_policy;
 pub mod tls_report;
+mod txt;

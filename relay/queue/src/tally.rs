@@ -3,7 +3,10 @@
 //! Where a shard was away for a while, its counters are on another: they are read from all, and belong together.
 //! Invariant: while a turn lasts nobody else has it, and once it is done nobody gets it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use postrider_mail::{Domain, PartitionName};
 use redis::{FromRedisValue as _, Value, cmd};
@@ -62,7 +65,7 @@ impl Shards {
         day: &str,
         additions: Vec<(Domain, Additions)>,
     ) -> Result<(), (Vec<(Domain, Additions)>, Unavailable)> {
-        let at = match self.closest(&format!("tally:{day}")) {
+        let at = match self.closest(&keeper(day)) {
             Ok(at) => at,
             Err(why) => return Err((additions, why)),
         };
@@ -82,15 +85,14 @@ impl Shards {
         Ok(())
     }
 
-    /// The domains that have counters of a day, on the shards that answer.
+    /// The domains that have counters of a day, on all usable shards.
     ///
     /// # Errors
-    /// If none is usable.
+    /// If one of them gave no answer, or none is usable.
     pub async fn tallied(&self, day: &str) -> Result<Vec<Domain>, Unavailable> {
-        self.closest(day)?;
-        let mut domains = std::collections::BTreeSet::new();
-        for at in self.usable() {
-            let members = cmd("SMEMBERS").arg(set(&at, day)).take();
+        let mut domains = BTreeSet::new();
+        for at in self.by_closeness(&keeper(day))? {
+            let members = cmd("SMEMBERS").arg(at.keys().tally(day)).take();
             let answer = at.connections().command(Purpose::Delivery, &members, LIMIT).await?;
             let names = Vec::<String>::from_redis_value(answer);
             let names = names.map_err(|error| Unavailable::unreadable(error, "domains"))?;
@@ -106,7 +108,7 @@ impl Shards {
     pub async fn tally_of(&self, day: &str, domain: &Domain) -> Result<BTreeMap<String, u64>, Unavailable> {
         let mut sums = BTreeMap::new();
         for at in self.usable() {
-            let all = cmd("HGETALL").arg(hash(&at, day, domain)).take();
+            let all = cmd("HGETALL").arg(at.keys().tally_of(day, domain)).take();
             let answer = at.connections().command(Purpose::Delivery, &all, LIMIT).await?;
             let fields = BTreeMap::<String, u64>::from_redis_value(answer);
             for (field, count) in fields.map_err(|error| Unavailable::unreadable(error, "counters"))? {
@@ -128,15 +130,16 @@ impl Shards {
         holder: &str,
         lasts: Duration,
     ) -> Result<Taken, Unavailable> {
-        let at = self.closest(&format!("tally:{day}"))?;
-        for other in self.usable().iter().filter(|other| other.name() != at.name()) {
-            let exists = cmd("EXISTS").arg(turn(other, day, domain)).take();
+        let usable = self.by_closeness(&keeper(day))?;
+        let Some((at, others)) = usable.split_first() else { return Ok(Taken::Another) };
+        for other in others {
+            let exists = cmd("EXISTS").arg(other.keys().turn(day, domain)).take();
             let answer = other.connections().command(Purpose::Delivery, &exists, LIMIT).await?;
             if answer != Value::Int(0) {
                 return Ok(Taken::Another);
             }
         }
-        let key = turn(&at, day, domain);
+        let key = at.keys().turn(day, domain);
         let set = cmd("SET").arg(&key).arg(holder).arg("NX").arg("PX").arg(millis(lasts).max(1)).take();
         let answer = at.connections().command(Purpose::Delivery, &set, LIMIT).await?;
         let turn = Turn { key, at: at.name().clone() };
@@ -154,7 +157,7 @@ impl Shards {
         let done = cmd("SET").arg(&turn.key).arg("done").arg("PX").arg(millis(LIFE)).take();
         at.connections().command(Purpose::Delivery, &done, LIMIT).await?;
         for at in self.usable() {
-            let gone = cmd("SREM").arg(set(&at, day)).arg(domain.as_str()).take();
+            let gone = cmd("SREM").arg(at.keys().tally(day)).arg(domain.as_str()).take();
             at.connections().command(Purpose::Delivery, &gone, LIMIT).await?;
         }
         Ok(())
@@ -162,8 +165,8 @@ impl Shards {
 }
 
 async fn add(at: &Partition, day: &str, additions: &[(Domain, Additions)]) -> Result<(), Unavailable> {
-    let mut keys = vec![set(at, day)];
-    keys.extend(additions.iter().map(|(domain, _)| hash(at, day, domain)));
+    let mut keys = vec![at.keys().tally(day)];
+    keys.extend(additions.iter().map(|(domain, _)| at.keys().tally_of(day, domain)));
     let mut args = vec![millis(LIFE).to_string(), MAX_DOMAINS.to_string(), MAX_FIELDS.to_string()];
     for (domain, counters) in additions {
         args.extend([domain.as_str().to_owned(), counters.len().to_string()]);
@@ -174,14 +177,7 @@ async fn add(at: &Partition, day: &str, additions: &[(Domain, Additions)]) -> Re
     at.connections().run(Purpose::Delivery, &TALLY, &keys, &args, LIMIT).await.map(drop)
 }
 
-fn set(at: &Partition, day: &str) -> String {
-    at.keys().tally(day)
-}
-
-fn hash(at: &Partition, day: &str, domain: &Domain) -> String {
-    at.keys().tally_of(day, domain)
-}
-
-fn turn(at: &Partition, day: &str, domain: &Domain) -> String {
-    at.keys().turn(day, domain)
+/// What a day's shard is chosen by.
+fn keeper(day: &str) -> String {
+    format!("tally:{day}")
 }

@@ -193,19 +193,19 @@ impl LiveHosts {
             found = self.allowed(hosts, mode, kept.as_deref());
         }
         if is_reported {
-            self.report(domain, &mut found, kept.as_deref());
+            self.report(domain, &mut found, kept);
         }
         found
     }
 
     /// Has sessions with these hosts counted; that there is none to have one with, at once.
-    fn report(&self, domain: &Domain, found: &mut Result<Vec<Stop>, Unresolved>, kept: Option<&Kept>) {
-        let policy = kept.map(|kept| &kept.policy);
+    fn report(&self, domain: &Domain, found: &mut Result<Vec<Stop>, Unresolved>, kept: Option<Arc<Kept>>) {
         match found {
-            Ok(stops) => stops.iter_mut().for_each(|stop| {
-                stop.reported = Some(self.reports.of_host(domain, &stop.host.name, &stop.protection, policy));
-            }),
-            Err(why) => self.reports.unresolved(domain, why, policy),
+            Ok(stops) => {
+                let reported = self.reports.of_domain(domain, kept);
+                stops.iter_mut().for_each(|stop| stop.reported = Some(reported.clone()));
+            }
+            Err(why) => self.reports.unresolved(domain, why, kept.as_deref().map(|kept| &kept.policy)),
         }
     }
 

@@ -8,7 +8,7 @@ use postrider_core::{
     config::{Config, Rejection},
     route::{self, Action, Facts},
 };
-use postrider_queue::{Lane, RouteName};
+use postrider_queue::{Lane, NewDelivery, RouteName, Start};
 
 /// What happens to a recipient that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +42,31 @@ pub enum First {
 }
 
 /// Recipients that share a plan.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The plan.
     pub plan: Plan,
     /// Their places in the envelope.
     pub recipients: Vec<u32>,
+}
+
+impl First {
+    /// As the queue has it, where no relay claims the delivery at once.
+    pub fn start(self) -> Start {
+        match self {
+            Self::Now => Start::After(Duration::ZERO),
+            Self::After(wait) => Start::After(wait),
+            Self::Held(reason) => Start::Held(reason),
+        }
+    }
+}
+
+impl Group {
+    /// The delivery that these recipients become.
+    pub fn delivery(self, start: Start) -> NewDelivery {
+        let Plan { lane, expires_in, .. } = self.plan;
+        NewDelivery { lane, recipients: self.recipients, expires_in, start }
+    }
 }
 
 /// Decides what happens to one recipient.

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use postrider_core::{dane::Demand, tls_policy::Protection, tls_report::Flaw};
 use postrider_mail::HostName;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -20,7 +20,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::tls_report::of_certificate;
+use crate::tls_report;
 
 /// How long a handshake may take: research of peers has 5 s (too short) to 5 min.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
@@ -72,6 +72,21 @@ pub enum HandshakeError {
     TooSlow,
 }
 
+impl HandshakeError {
+    /// What the library has against the certificate, where that was it.
+    pub fn certificate(&self) -> Option<&CertificateError> {
+        let Self::Failed(error) = self else { return None };
+        of_certificate(error)
+    }
+}
+
+fn of_certificate(error: &std::io::Error) -> Option<&CertificateError> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(why) => Some(why),
+        _ => None,
+    }
+}
+
 /// The client configurations of a relay. Cheap to clone.
 #[derive(Clone)]
 pub struct Connectors {
@@ -95,11 +110,10 @@ impl Connectors {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(BelieveAnyone))
             .with_no_client_auth();
-        let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         let verifier = verifier.map_err(|why| rustls::Error::General(why.to_string()))?;
-        let verified = builder()?.with_root_certificates(roots).with_no_client_auth();
+        let verified = builder()?.with_webpki_verifier(verifier.clone()).with_no_client_auth();
         Ok(Self { anyone: connector(anyone), verified: connector(verified), verifier })
     }
 
@@ -109,7 +123,7 @@ impl Connectors {
         let Ok(name) = ServerName::try_from(host.as_str()) else { return Some(Flaw::OtherHost) };
         match self.verifier.verify_server_cert(leaf, above, &name, &[], UnixTime::now()) {
             Ok(_) => None,
-            Err(rustls::Error::InvalidCertificate(why)) => Some(of_certificate(&why)),
+            Err(rustls::Error::InvalidCertificate(why)) => Some(tls_report::of_certificate(&why)),
             Err(_) => Some(Flaw::Other),
         }
     }
@@ -136,16 +150,11 @@ impl Connectors {
         let name = name(&stream, host, trust)?;
         match tokio::time::timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(err)) if is_no_fit(&err) => Err(HandshakeError::NoFit),
+            Ok(Err(err)) if of_certificate(&err) == Some(&dane::NO_FIT) => Err(HandshakeError::NoFit),
             Ok(Err(err)) => Err(HandshakeError::Failed(err)),
             Err(_) => Err(HandshakeError::TooSlow),
         }
     }
-}
-
-fn is_no_fit(err: &std::io::Error) -> bool {
-    let inner = err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidCertificate(why)) if *why == dane::NO_FIT)
 }
 
 /// The SNI. A name that can't be one (all digits behind the last dot) does without where nobody looks at it.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use postrider_core::{
     outcome::{Cause, Failure},
     tls_policy::{Protection, TlsFailure},
-    tls_report::{Detail, Flaw, Observed, ResultType, Session},
+    tls_report::{Detail, Flaw, Observed, ResultType},
 };
 use postrider_mail::{HostName, Stage};
 use rustls::CertificateError;
@@ -21,8 +21,8 @@ use crate::{
 impl Reported {
     /// A connection that TLS was wanted for was opened.
     pub fn opened(&self, connection: &Connection, connectors: &Connectors) {
-        let host = connection.host();
-        let result = match (connection.certificates(), self.tested) {
+        let (host, protection) = (connection.host(), connection.protection());
+        let result = match (connection.certificates(), self.tested(host, protection)) {
             (None, _) => Some((ResultType::StarttlsNotSupported, None)),
             (Some(_), Some(false)) => Some((ResultType::ValidationFailure, Some("mx-not-in-policy"))),
             (Some(chain), Some(true)) => {
@@ -32,9 +32,9 @@ impl Reported {
         };
         let observed = match result {
             None => Observed::Good,
-            Some((result, reason)) => Observed::Bad(self.detail(result, host, connection.address(), reason)),
+            Some((result, reason)) => Observed::Bad(detail(result, host, connection.address(), reason)),
         };
-        self.add(observed);
+        self.add(protection, observed);
     }
 
     /// There was no connection. It is counted where TLS was what failed.
@@ -50,38 +50,29 @@ impl Reported {
             (Cause::Reply(_), Stage::Tls) => (ResultType::StarttlsNotSupported, None),
             _ => return,
         };
-        self.add(Observed::Bad(self.detail(result, to.0, to.1, reason.as_deref())));
-    }
-
-    fn detail(&self, result: ResultType, host: &HostName, to: SocketAddr, reason: Option<&str>) -> Detail {
-        let detail = Detail { host: Some(host.clone()), receiving_ip: Some(to.ip()), ..Detail::of(result) };
-        match reason {
-            Some(reason) => detail.because(reason),
-            None => detail,
-        }
-    }
-
-    fn add(&self, observed: Observed) {
-        self.to.add(Session { policy: (*self.policy).clone(), observed });
+        self.add(protection, Observed::Bad(detail(result, to.0, to.1, reason)));
     }
 }
 
-fn reason(failure: &TlsFailure) -> Option<String> {
+fn detail(result: ResultType, host: &HostName, to: SocketAddr, reason: Option<&str>) -> Detail {
+    let detail = Detail { host: Some(host.clone()), receiving_ip: Some(to.ip()), ..Detail::of(result) };
+    match reason {
+        Some(reason) => detail.because(reason),
+        None => detail,
+    }
+}
+
+fn reason(failure: &TlsFailure) -> Option<&str> {
     match failure {
         TlsFailure::NotOffered | TlsFailure::Refused(_) => None,
-        TlsFailure::Handshake(text) | TlsFailure::Certificate(text) => Some(text.as_str().to_owned()),
+        TlsFailure::Handshake(text) | TlsFailure::Certificate(text) => Some(text.as_str()),
     }
 }
 
 /// What is wrong with the certificate that a connection failed over; nothing, if it failed over something else.
 pub fn flaw(error: &OpenError) -> Option<Flaw> {
     match error {
-        OpenError::Handshake(HandshakeError::Failed(why)) => {
-            match why.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(rustls::Error::InvalidCertificate(why)) => Some(of_certificate(why)),
-                _ => None,
-            }
-        }
+        OpenError::Handshake(why @ HandshakeError::Failed(_)) => why.certificate().map(of_certificate),
         OpenError::Handshake(HandshakeError::Name(_)) => Some(Flaw::OtherHost),
         OpenError::Handshake(HandshakeError::NoFit) => Some(Flaw::Other),
         OpenError::Handshake(HandshakeError::TooSlow) | OpenError::NoConnection(_) | OpenError::Ended(_) => {

@@ -17,13 +17,11 @@ use postrider_core::{
 use postrider_mail::{
     BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath, TlsRequirement,
 };
-use postrider_queue::{
-    Body, Dkim, EnqueueError, NewDelivery, NewMessage, Partition, Received, Start, tally::Turn,
-};
+use postrider_queue::{Body, Dkim, EnqueueError, NewDelivery, NewMessage, Partition, Received, tally::Turn};
 use sha2::{Digest as _, Sha256};
 
 use super::Reporter;
-use crate::intake::fates::{self, Fate, First};
+use crate::intake::fates::{self, Fate};
 
 /// What rules see as the listener of reports.
 const LISTENER: &str = "tls-reports";
@@ -208,20 +206,12 @@ impl Ready<'_> {
             // A rule that rejects a report spares it.
             fates::decide(self.due.config, &facts).unwrap_or(Fate::Discarded)
         };
-        let groups = fates::gather(self.to.iter().map(fate).collect());
-        groups
-            .into_iter()
-            .map(|group| NewDelivery {
-                lane: group.plan.lane,
-                recipients: group.recipients,
-                expires_in: group.plan.expires_in,
-                start: match group.plan.first {
-                    First::Now => Start::After(Duration::ZERO),
-                    First::After(wait) => Start::After(wait),
-                    First::Held(reason) => Start::Held(reason),
-                },
-            })
-            .collect()
+        let groups = fates::gather(self.to.iter().map(fate).collect()).into_iter();
+        let delivery = |group: fates::Group| {
+            let start = group.plan.first.clone().start();
+            group.delivery(start)
+        };
+        groups.map(delivery).collect()
     }
 }
 

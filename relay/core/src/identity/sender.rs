@@ -16,10 +16,15 @@ use super::{
 /// The most records at a selector that are looked at.
 const MOST_RECORDS: usize = 8;
 
+/// Where a key's public half is to be found: RFC 6376 3.6.2.1.
+fn name(domain: &Domain, key: &KeyAt) -> String {
+    format!("{}._domainkey.{domain}", key.selector)
+}
+
 /// Whether a key's public half is published. Where there are several records, one that fits is not enough: RFC 6376 3.6.2.2 leaves
 /// open which one is read.
 pub(super) fn key(facts: &Facts<'_>, domain: &Domain, key: &KeyAt) -> Result<Option<Finding>, Lacking> {
-    let name = format!("{}._domainkey.{domain}", key.selector);
+    let name = name(domain, key);
     let texts = facts.texts(&name)?;
     let finding = |kind, found| {
         let expected = format!("TXT {}", dkim_record::expected(&key.public));
@@ -46,7 +51,7 @@ pub(super) fn key(facts: &Facts<'_>, domain: &Domain, key: &KeyAt) -> Result<Opt
 
 /// What is to be said of a key that fits.
 pub(super) fn note(facts: &Facts<'_>, domain: &Domain, key: &KeyAt) -> Option<String> {
-    let name = format!("{}._domainkey.{domain}", key.selector);
+    let name = name(domain, key);
     let texts = facts.texts(&name).ok()?;
     match dkim_record::fit(texts.first()?, &key.public) {
         Fit::Good(note) => note.map(|note| format!("{name}: {note}")),

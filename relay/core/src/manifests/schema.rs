@@ -11,7 +11,7 @@ use crate::compile::{Problem, shown};
 /// Enough to see what is wrong; a file of another kind would else tell of every line.
 const MOST_PROBLEMS: usize = 50;
 /// Lists of more names aren't shown.
-const MOST_NAMES: usize = 16;
+const MOST_NAMES: usize = 24;
 
 /// What is wrong with a value, by its schema.
 pub(super) fn check(schema: &Value, path: &str, value: &Value) -> Vec<Problem> {

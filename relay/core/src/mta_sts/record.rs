@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::txt;
+
 /// The longest `id`, RFC 8461 3.1.
 const MAX_ID: usize = 32;
 
@@ -25,23 +27,12 @@ pub enum Record {
 impl Record {
     /// Reads the texts of the TXT records at the name. Others than `v=STSv1` ones don't count; more than one of these is none.
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut records = texts.into_iter().filter_map(fields);
-        match (records.next(), records.next()) {
-            (Some(rest), None) => id(rest).map_or(Self::Absent, Self::Id),
-            _ => Self::Absent,
-        }
+        txt::sole("v=STSv1", texts).and_then(id).map_or(Self::Absent, Self::Id)
     }
 }
 
-/// The fields behind the version, of a record of this version.
-fn fields(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix("v=STSv1")?.trim_start_matches([' ', '\t']);
-    rest.strip_prefix(';')
-}
-
 fn id(fields: &str) -> Option<PolicyId> {
-    let mut fields = fields.split(';').map(|field| field.trim_matches([' ', '\t']));
-    let id = fields.find_map(|field| field.strip_prefix("id="))?;
+    let id = txt::field(fields, "id=")?;
     let is_valid = (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_valid.then(|| PolicyId(id.into()))
 }

@@ -82,6 +82,16 @@ pub const fn of_unresolved(why: &Unresolved) -> Option<(ResultType, &'static str
         Unresolved::Unproven { failure, .. } => Some((ResultType::DnssecInvalid, failure.as_str())),
         // RFC 8460 4.3 has no word of its own for it.
         Unresolved::NotInPolicy(_) => Some((ResultType::ValidationFailure, "mx-not-in-policy")),
-        _ => None,
+        Unresolved::NullMx
+        | Unresolved::NoSuchDomain
+        | Unresolved::NoMailHost
+        | Unresolved::HostsAbsent
+        | Unresolved::Loop
+        | Unresolved::Forbidden(_)
+        | Unresolved::OtherFamily
+        | Unresolved::TooMany
+        | Unresolved::SmarthostAbsent(_)
+        | Unresolved::NotVouched
+        | Unresolved::Failed { .. } => None,
     }
 }

@@ -114,7 +114,7 @@ fn file_name(from: &Letter<'_>) -> String {
     format!("{by}!{}!{begin}!{end}!{}.json.gz", from.domain.as_str(), unique(from))
 }
 
-/// Sets reports of several fleets apart: letters and digits, hyphens become full stops.
+/// Sets reports of several fleets apart: letters and digits only.
 fn unique(from: &Letter<'_>) -> String {
     let name = from.submitter.hostname.as_str();
     name.chars().filter(char::is_ascii_alphanumeric).take(40).collect()

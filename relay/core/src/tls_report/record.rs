@@ -3,6 +3,8 @@
 
 use postrider_mail::Mailbox;
 
+use crate::txt;
+
 /// Destinations that are read of a record; what stands behind them doesn't count.
 pub const MAX_DESTINATIONS: usize = 8;
 /// The longest record read, in bytes: a TXT record has some hundred.
@@ -36,25 +38,15 @@ impl Record {
 
     /// Reads the texts of the TXT records at the name. Others than `v=TLSRPTv1` ones don't count; more than one of these is none.
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut records = texts.into_iter().filter_map(fields);
-        match (records.next(), records.next()) {
-            (Some(rest), None) => recipients(rest).map_or(Self::Absent, Self::Wanted),
-            _ => Self::Absent,
-        }
+        let texts = texts.into_iter().filter(|text| text.len() <= MAX_BYTES);
+        txt::sole("v=TLSRPTv1", texts).and_then(recipients).map_or(Self::Absent, Self::Wanted)
     }
 }
 
-/// The fields behind the version, of a record of this version.
-fn fields(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix("v=TLSRPTv1")?.trim_start_matches(BLANK);
-    rest.strip_prefix(';').filter(|_| text.len() <= MAX_BYTES)
-}
-
 fn recipients(fields: &str) -> Option<Recipients> {
-    let mut fields = fields.split(';').map(|field| field.trim_matches(BLANK));
-    let uris = fields.find_map(|field| field.strip_prefix("rua="))?;
+    let uris = txt::field(fields, "rua=")?;
     let mut recipients = Recipients::default();
-    for uri in uris.split(',').map(|uri| uri.trim_matches(BLANK)).take(MAX_DESTINATIONS) {
+    for uri in uris.split(',').map(|uri| uri.trim_matches([' ', '\t'])).take(MAX_DESTINATIONS) {
         match uri.split_once(':') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mailto") => {
                 recipients.mailboxes.extend(mailbox(rest));
@@ -97,8 +89,6 @@ fn decoded(text: &str) -> Option<String> {
     let text = String::from_utf8(bytes).ok()?;
     (!text.contains(char::is_control)).then_some(text)
 }
-
-const BLANK: [char; 2] = [' ', '\t'];
 
 #[cfg(test)]
 mod tests {

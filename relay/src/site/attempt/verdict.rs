@@ -31,10 +31,7 @@ pub(super) fn of_open(error: OpenError) -> Failure {
 fn of_handshake(why: &HandshakeError) -> TlsFailure {
     let text = FarText::new(&why.to_string());
     let is_certificate = match why {
-        HandshakeError::Failed(error) => {
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
-        }
+        HandshakeError::Failed(_) => why.certificate().is_some(),
         HandshakeError::Name(_) | HandshakeError::NoFit => true,
         HandshakeError::TooSlow => false,
     };
