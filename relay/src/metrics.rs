@@ -4,16 +4,19 @@
 
 mod config;
 mod labels;
+mod outbound;
 mod queue;
+mod register;
 mod rules;
 
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub use config::ConfigMetrics;
+pub use outbound::OutboundMetrics;
 pub use queue::{Ages, QueueMetrics};
 pub use rules::{NAMED_RULES, RuleMetrics};
+
+use register::Register;
 
 const DKIM_HELP: &str =
     "Messages by DKIM: signed, none, or owed as a key is missing, so that they wait for its Secret.";
@@ -37,38 +40,18 @@ pub struct Metrics {
     pub tls_handshakes: IntCounterVec,
     /// AUTHs by result: `accepted`, `refused`, `unavailable`.
     pub authentications: IntCounterVec,
-    /// Recipients' outcomes by outcome and stage.
-    pub attempts: IntCounterVec,
-    /// From the claim to the outcome, in seconds.
-    pub attempt_duration: Histogram,
-    /// From acceptance to delivery, in seconds.
-    pub delivery_latency: Histogram,
     /// From the end of the data to the queue's answer, in seconds.
     pub enqueue_duration: Histogram,
-    /// Attempts that run now.
-    pub attempts_running: IntGauge,
-    /// Connections to far sides by what became of TLS: `verified`, `unverified`, `clear`, `cleared` (fell back).
-    pub connections_out: IntCounterVec,
-    /// DNS look-ups by result.
-    pub dns_lookups: IntCounterVec,
-    /// 1 while resolvers give signed answers.
-    pub dane_available: IntGauge,
-    /// Looks at what a domain publishes by MTA-STS, by `result`.
-    pub mta_sts_lookups: IntCounterVec,
-    /// Reports about TLS to domains that ask for them, by `result`.
-    pub tls_reports: IntCounterVec,
     /// Claims that turned out to be another incarnation's when settled.
     pub claims_lost: IntCounter,
-    /// Final dots sent whose reply never came or whose settle was not confirmed.
-    pub possible_duplicates: IntCounter,
     /// Incarnations reaped by this relay.
     pub reaps: IntCounter,
     /// How much of the lease was left at the last heartbeat's confirmation, in seconds, smallest of all partitions.
     pub lease_margin: prometheus::Gauge,
     /// When each listener's certificate ends, in seconds since 1970.
     pub certificate_not_after: GaugeVec,
-    /// Sites by whether mail is tried there.
-    pub sites: IntGaugeVec,
+    /// What goes on towards far sides.
+    pub outbound: OutboundMetrics,
     /// What the configuration's files gave.
     pub config: ConfigMetrics,
     /// Recipients by rule.
@@ -83,124 +66,54 @@ impl Metrics {
     /// # Errors
     /// Two metrics with one name: a bug that every test run shows.
     pub fn new() -> Result<Self, prometheus::Error> {
-        // Long on purpose: a table, an entry for each metric.
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
-            let metric = IntCounter::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let counters =
-            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-                let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-                registry.register(Box::new(metric.clone()))?;
-                Ok(metric)
-            };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| -> Result<Histogram, prometheus::Error> {
-            let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
-            let metric = IntGauge::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let sessions =
-            IntGaugeVec::new(Opts::new("postrider_sessions", "Open SMTP sessions."), &["listener"])?;
-        registry.register(Box::new(sessions.clone()))?;
-        let help = "Sets of hosts that mail went to lately; backing_off: nobody answers there.";
-        let sites = IntGaugeVec::new(Opts::new("postrider_sites", help), &["state"])?;
-        registry.register(Box::new(sites.clone()))?;
+        let register = Register(&registry);
         register_build(&registry)?;
         Ok(Self {
-            messages_accepted: counters(
+            messages_accepted: register.counters(
                 "postrider_messages_accepted_total",
                 "Messages that got a 250.",
                 &["listener"],
             )?,
-            messages_refused: counters(
+            messages_refused: register.counters(
                 "postrider_messages_refused_total",
                 "Transactions refused, by reply class.",
                 &["listener", "class"],
             )?,
-            dkim_messages: register_results(
-                &registry,
+            dkim_messages: register.results(
                 "postrider_dkim_messages_total",
                 DKIM_HELP,
                 &["signed", "owed", "none"],
             )?,
-            sessions,
-            sessions_ended: counters(
+            sessions: register.gauges("postrider_sessions", "Open SMTP sessions.", &["listener"])?,
+            sessions_ended: register.counters(
                 "postrider_sessions_ended_total",
                 "SMTP sessions, and connections that became none, by how they ended.",
                 &["listener", "end"],
             )?,
-            tls_handshakes: counters(
+            tls_handshakes: register.counters(
                 "postrider_tls_handshakes_total",
                 "Handshakes of clients that succeeded, by TLS version; those that failed are ends of sessions.",
                 &["listener", "version"],
             )?,
-            authentications: counters(
+            authentications: register.counters(
                 "postrider_authentications_total",
                 "AUTHs by result; many refused ones are somebody guessing.",
                 &["listener", "result"],
             )?,
-            attempts: counters(
-                "postrider_attempts_total",
-                "Recipients' outcomes, by how far the attempt came.",
-                &["outcome", "stage"],
-            )?,
-            attempt_duration: histogram(
-                "postrider_attempt_duration_seconds",
-                "From the claim to the outcome.",
-                &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0],
-            )?,
-            delivery_latency: histogram(
-                "postrider_delivery_latency_seconds",
-                "From acceptance to delivery.",
-                &[0.01, 0.05, 0.25, 1.0, 5.0, 60.0, 600.0, 3600.0, 86_400.0],
-            )?,
-            enqueue_duration: histogram(
+            enqueue_duration: register.histogram(
                 "postrider_enqueue_duration_seconds",
                 "From the end of the data to the queue's answer.",
                 &[0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0],
             )?,
-            attempts_running: gauge("postrider_attempts_running", "Attempts that run now.")?,
-            connections_out: counters(
-                "postrider_connections_out_total",
-                "Connections to far sides, by TLS.",
-                &["tls"],
-            )?,
-            mta_sts_lookups: register_results(
-                &registry,
-                "postrider_mta_sts_lookups_total",
-                "Looks at the MTA-STS policy of a domain, by result.",
-                &["none", "kept", "fetched", "failed"],
-            )?,
-            tls_reports: register_results(
-                &registry,
-                "postrider_tls_reports_total",
-                "Daily TLS reports (RFC 8460) that were due, by what became of them here.",
-                &["sent", "unwanted", "no_mailbox", "failed"],
-            )?,
-            dns_lookups: counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,
-            dane_available: gauge(
-                "postrider_dane_available",
-                "1 once the resolvers gave a signed answer that validates; at 0 hosts with TLSA records are treated as any other.",
-            )?,
-            claims_lost: counter(
+            claims_lost: register.counter(
                 "postrider_claims_lost_total",
                 "Claims that were another relay's when settled.",
             )?,
-            possible_duplicates: counter(
-                "postrider_possible_duplicates_total",
-                "Final dots sent whose outcome was not recorded; the far side may get these again.",
-            )?,
-            reaps: counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
+            reaps: register.counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
             lease_margin: register_lease_margin(&registry)?,
             certificate_not_after: register_certificates(&registry)?,
-            sites,
+            outbound: OutboundMetrics::new(&register)?,
             config: ConfigMetrics::new(&registry)?,
             rules: RuleMetrics::new(&registry)?,
             queue: QueueMetrics::new(&registry)?,
@@ -242,21 +155,6 @@ fn register_certificates(registry: &Registry) -> Result<GaugeVec, prometheus::Er
     let ends = GaugeVec::new(opts, &["listener"])?;
     registry.register(Box::new(ends.clone()))?;
     Ok(ends)
-}
-
-/// A counter by `result`. Each is there before the first of its kind: without a 0 before it, that would raise no alert.
-fn register_results(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    results: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let counter = IntCounterVec::new(Opts::new(name, help), &["result"])?;
-    for result in results {
-        counter.with_label_values(&[*result]);
-    }
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
 }
 
 fn register_build(registry: &Registry) -> Result<(), prometheus::Error> {

@@ -74,7 +74,11 @@ impl admin::Facts for Facts {
         self.metrics.queue.refresh(&self.shards, &ages);
         let (open, backing_off) = self.sites.states();
         for (state, count) in [("open", open), ("backing_off", backing_off)] {
-            self.metrics.sites.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.metrics
+                .outbound
+                .sites
+                .with_label_values(&[state])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

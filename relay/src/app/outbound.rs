@@ -31,7 +31,7 @@ use crate::{
 pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
     let (dns, connectors) = (dns(relay)?, connectors(relay)?);
     let fetcher = Fetcher::new(connectors.clone(), relay.settings.mta_sts_port);
-    let lookups = relay.metrics.mta_sts_lookups.clone();
+    let lookups = relay.metrics.outbound.mta_sts_lookups.clone();
     let midnight = relay.settings.tls_report_midnight;
     let reports = midnight.map_or_else(TlsReports::default, TlsReports::with_midnight_in);
     let Outbound { dispatcher, sites, serving, opener } = outbound::build(outbound::Parts {
@@ -58,7 +58,7 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
         config: relay.config.clone(),
         dns,
         dispatcher: dispatcher.clone(),
-        sent: relay.metrics.tls_reports.clone(),
+        sent: relay.metrics.outbound.tls_reports.clone(),
         holder: format!("{:032x}", rand::random::<u128>()).into(),
         is_hasty: midnight.is_some(),
     };
@@ -88,10 +88,10 @@ fn dns(relay: &Relay) -> Result<Dns> {
         Some(file) => Anchors::from_file(file)?,
         None => Anchors::of_the_root(),
     };
-    let secure = SecureDns::new(which.clone(), anchors, Some(relay.metrics.dane_available.clone()))?;
+    let secure = SecureDns::new(which.clone(), anchors, Some(relay.metrics.outbound.dane_available.clone()))?;
     let finding_out = secure.clone();
     relay.serve(async move { finding_out.run().await });
-    Ok(Dns::counting(which, Some(relay.metrics.dns_lookups.clone()))?.secured(secure))
+    Ok(Dns::counting(which, Some(relay.metrics.outbound.dns_lookups.clone()))?.secured(secure))
 }
 
 /// The addresses of this machine, or pod: mail to one of them would come back. What is only known by itself (loopback) is kept from

@@ -154,20 +154,24 @@ impl Told {
 
     fn count(&self, metrics: &Metrics, took: Duration, now: Due) {
         if !matches!(self.end, End::Released(_)) {
-            metrics.attempt_duration.observe(took.as_secs_f64());
+            metrics.outbound.attempt_duration.observe(took.as_secs_f64());
         }
         for outcome in &self.outcomes {
-            metrics.attempts.with_label_values(&[outcome.kind.as_str(), outcome.stage.as_str()]).inc();
+            metrics
+                .outbound
+                .attempts
+                .with_label_values(&[outcome.kind.as_str(), outcome.stage.as_str()])
+                .inc();
             metrics.rules.count(self.lane.route.as_str(), outcome.kind);
             if outcome.kind == OutcomeKind::Delivered {
-                metrics.delivery_latency.observe(self.accepted.until(now).as_secs_f64());
+                metrics.outbound.delivery_latency.observe(self.accepted.until(now).as_secs_f64());
             }
         }
         if self.settled == Some(Settled::ClaimLost) {
             metrics.claims_lost.inc();
         }
         if self.is_ambiguous {
-            metrics.possible_duplicates.inc();
+            metrics.outbound.possible_duplicates.inc();
         }
     }
 

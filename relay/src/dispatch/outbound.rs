@@ -215,7 +215,7 @@ impl Starter {
         let Some(desk) = self.lanes.desks.of(claimed.claim.delivery().message.partition()) else { return };
         let running = self.running.started(&claimed.claim);
         let _alone = claimed.is_alone.then(|| Alone::begin(&self.is_one_alone));
-        self.metrics.attempts_running.inc();
+        self.metrics.outbound.attempts_running.inc();
         let (lane, size) = (&claimed.delivery.lane, claimed.delivery.message.received.size);
         // Room for the body comes before the body. Who finds none reads the body back once there is some.
         let (body, _place) = match self.rooms.enter_now(lane, size) {
@@ -230,7 +230,7 @@ impl Starter {
         };
         let told = delivery::deliver(claimed, body, &ports, &config, rand::random()).await;
         told.publish(&self.metrics, config.logging.addresses, clock::wall());
-        self.metrics.attempts_running.dec();
+        self.metrics.outbound.attempts_running.dec();
         drop(slot);
     }
 }

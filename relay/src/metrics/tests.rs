@@ -67,7 +67,7 @@ fn fill(metrics: &Metrics, rules: usize) {
     }
     for outcome in OUTCOMES {
         for stage in 0..STAGES {
-            metrics.attempts.with_label_values(&[outcome.as_str(), &*stage.to_string()]).inc();
+            metrics.outbound.attempts.with_label_values(&[outcome.as_str(), &*stage.to_string()]).inc();
         }
         for number in 0..rules {
             metrics.rules.count(&format!("team/rule-{number:04}"), outcome);
@@ -75,10 +75,10 @@ fn fill(metrics: &Metrics, rules: usize) {
         metrics.rules.count(RuleName::DEFAULT, outcome);
     }
     for tls in ["verified", "unverified", "clear", "cleared"] {
-        metrics.connections_out.with_label_values(&[tls]).inc();
+        metrics.outbound.connections_out.with_label_values(&[tls]).inc();
     }
     for result in 0..LOOKUPS {
-        metrics.dns_lookups.with_label_values(&[result.to_string()]).inc();
+        metrics.outbound.dns_lookups.with_label_values(&[result.to_string()]).inc();
     }
     for shard in 0..SHARDS {
         metrics.queue.lost.with_label_values(&[shard.to_string()]).set(1);
@@ -89,7 +89,7 @@ fn fill(metrics: &Metrics, rules: usize) {
         metrics.queue.round_trips.with_label_values(&[number]).inc();
         metrics.queue.oldest_age.with_label_values(&[number]).set(1.0);
         metrics.queue.lanes.with_label_values(&[number]).set(1);
-        metrics.sites.with_label_values(&[number]).set(1);
+        metrics.outbound.sites.with_label_values(&[number]).set(1);
     }
 }
 

@@ -82,7 +82,7 @@ async fn one_that_closes_after_the_dot_may_have_it_twice_but_no_other_host_gets_
     let outcomes = rig.outcomes(&id).await;
     assert_eq!((outcomes[0].kind, outcomes[0].stage), (OutcomeKind::Deferred, Stage::Dot));
     assert!(other.messages().is_empty(), "not in the same attempt");
-    until("counted", || async { rig.metrics.possible_duplicates.get() == 1 }).await;
+    until("counted", || async { rig.metrics.outbound.possible_duplicates.get() == 1 }).await;
     rig.ended(&id).await;
     assert_eq!(far.messages().len() + other.messages().len(), 2);
 }
@@ -90,7 +90,7 @@ async fn one_that_closes_after_the_dot_may_have_it_twice_but_no_other_host_gets_
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_silent_after_the_dot_is_waited_for_then_tried_again() {
     let rig = is_deferred_then_delivered("dot", || Act::Hang, Stage::Dot).await;
-    until("counted", || async { rig.metrics.possible_duplicates.get() == 1 }).await;
+    until("counted", || async { rig.metrics.outbound.possible_duplicates.get() == 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,7 @@ async fn mail_is_delivered_from_memory_byte_for_byte() {
     assert_eq!(got[0].body, TEXT);
     assert!(got[0].from.starts_with("<a@app.example>"), "{}", got[0].from);
     assert_eq!(got[0].to, ["<b@far.example>"]);
-    let counted = || rig.metrics.attempts.with_label_values(&["Delivered", "Dot"]).get();
+    let counted = || rig.metrics.outbound.attempts.with_label_values(&["Delivered", "Dot"]).get();
     until("it is counted", || async { counted() == 1 }).await;
 }
 
@@ -123,7 +123,7 @@ async fn a_dead_destination_is_suspended_and_costs_the_others_nothing() {
     let id = rig.queue("a@app.example", &["b@live.example"], TEXT).await;
     rig.ended(&id).await;
     assert!(rig.dispatcher.reserve(&dead_lane).is_none());
-    let attempts = rig.metrics.attempts.with_label_values(&["Deferred", "Connect"]).get();
+    let attempts = rig.metrics.outbound.attempts.with_label_values(&["Deferred", "Connect"]).get();
     assert!((1..=20).contains(&attempts), "a handful found out for all of them: {attempts}");
     // What nobody tried is back in its lane, and nothing is stuck.
     until("all claims are back", || async {

@@ -67,7 +67,7 @@ impl Run<'_> {
             reported.opened(&opened, &self.shared.connectors);
         }
         let tls = if fell_back { "cleared" } else { opened.tls() };
-        self.shared.metrics.connections_out.with_label_values(&[tls]).inc();
+        self.shared.metrics.outbound.connections_out.with_label_values(&[tls]).inc();
         Some(opened)
     }
 
