@@ -46,6 +46,8 @@ pub const RETRY_ORDER: &str = "(!has(self.initial) || !has(self.max) || duration
 pub const RETRY_BOUNDS: &str = "(!has(self.initial) || duration(self.initial) >= duration('1s')) && \
                                 (!has(self.max) || duration(self.max) >= duration('1s')) && \
                                 (!has(self.maxAge) || (duration(self.maxAge) >= duration('1s') && duration(self.maxAge) <= duration('720h')))";
+/// A rate counts in a time that has bounds.
+pub const RATE_PER: &str = "duration(self.per) >= duration('1s') && duration(self.per) <= duration('24h')";
 /// The grace period of a pod has bounds.
 pub const DRAIN_BOUNDS: &str = "duration(self.delay) <= duration('5m') && duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration('10m')";
 /// A message's size has bounds.

@@ -36,7 +36,7 @@ pub use mail_relay::{
     AllowedDestinations, AllowedNamespaces, AllowedRoutes, Delivery, Drain, LabelSelector, LoggedAddresses,
     Logging, MailRelay, MailRelaySpec, NamespacesFrom, SelectorOperator, SelectorRequirement, TlsReports,
 };
-pub use policy::{Class, Limits, Policy, Retry, Tls, TlsMode};
+pub use policy::{Class, ConnectionRate, Limits, MessageRate, Policy, Retry, Tls, TlsMode};
 pub use quantity::{InvalidQuantity, Quantity};
 pub use queue::{Durability, ExternalQueue, ExternalShard, ManagedQueue, Queue, QueueMode};
 pub use rendered::rendered;

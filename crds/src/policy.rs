@@ -20,7 +20,7 @@ pub struct Policy {
     /// How connections to the far side are protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// How much goes to one far side at a time, from each pod.
+    /// How much goes to one far side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
 }
@@ -83,11 +83,12 @@ pub enum TlsMode {
     Verify,
 }
 
-/// How much goes to one far side at a time, from each pod.
+/// How much goes to one far side, a set of hosts: all domains with the same MX hosts share it. What one rule sets counts apart from what
+/// another sets, and holds for all pods together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Connections at a time. Built-in default: 20.
+    /// Connections at a time, of all pods together. Built-in default: 20 of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub connections: Option<i32>,
@@ -99,4 +100,42 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub recipients_per_message: Option<i32>,
+    /// Messages in a time, of all pods together: a transaction with a far side is a message. Built-in default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<MessageRate>,
+    /// Connections opened in a time, of all pods together. Built-in default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_rate: Option<ConnectionRate>,
+}
+
+/// Messages in a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(cel::RATE_PER).message("per must be from 1s to 24h"))]
+pub struct MessageRate {
+    /// How many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub messages: i32,
+    /// In which time: from 1s to 24h.
+    pub per: Duration,
+    /// How many at once, on top of what comes due. Built-in default: what comes due in 5s, 2 at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<i32>,
+}
+
+/// Connections opened in a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(cel::RATE_PER).message("per must be from 1s to 24h"))]
+pub struct ConnectionRate {
+    /// How many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: i32,
+    /// In which time: from 1s to 24h.
+    pub per: Duration,
+    /// How many at once, on top of what comes due. Built-in default: what comes due in 5s, 2 at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<i32>,
 }

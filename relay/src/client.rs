@@ -309,6 +309,25 @@ impl Connection {
         }
     }
 
+    /// Says QUIT and waits until the far side has closed too, for `longest` at most. Says whether it has.
+    pub async fn part(mut self, longest: Duration) -> bool {
+        if self.ended.is_none() {
+            self.machine.quit();
+            let _ = self.machine.poll(self.clock.now());
+        }
+        let Some(mut socket) = self.socket.take() else { return false };
+        let mut output = std::mem::take(self.machine.output());
+        let said = self.machine.input();
+        let closed = async {
+            socket.write(&mut output, said).await?;
+            while socket.read(said).await? > 0 {
+                said.clear();
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        matches!(tokio::time::timeout(longest, closed).await, Ok(Ok(())))
+    }
+
     /// Writes what is left as far as the kernel takes it at once.
     fn farewell(&mut self) {
         let Some(mut socket) = self.socket.take() else { return };

@@ -17,7 +17,7 @@ use postrider_queue::{Body, Claimed, Lane, Settled, Settlement, body::BodyError}
 
 use crate::{
     failpoint::{self, Step},
-    site::{Attempt, NotTried, Order, Stop},
+    site::{Attempt, NotTried, Order, PutOff, Stop},
 };
 use content::Content;
 use plan::{Plan, Planned};
@@ -33,6 +33,8 @@ pub trait Store {
     fn release(&self, claimed: Claimed, wait: Duration) -> impl Future<Output = ()> + Send;
     /// Nothing of the lane is tried for `wait`: nobody answers there.
     fn suspend(&self, lane: &Lane, wait: Duration) -> impl Future<Output = ()> + Send;
+    /// A limit lets the lane wait.
+    fn put_off(&self, lane: &Lane, put_off: PutOff) -> impl Future<Output = ()> + Send;
     /// Somebody answers there.
     fn answered(&self, lane: &Lane) -> impl Future<Output = ()> + Send;
 }
@@ -83,9 +85,12 @@ pub async fn deliver<S: Store, D: Hosts, F: FarSides>(
         Plan::End(outcomes) => Attempt::without_far_side(outcomes),
         Plan::Try(decision) => match try_there(&claimed, body, &decision, ports, config).await {
             Ok(attempt) => attempt,
-            Err(Not::Tried(NotTried { wait, why, is_site_down })) => {
+            Err(Not::Tried(NotTried { wait, why, is_site_down, put_off })) => {
                 if is_site_down {
                     ports.store.suspend(&claimed.delivery.lane, wait).await;
+                }
+                if let Some(put_off) = put_off {
+                    ports.store.put_off(&claimed.delivery.lane, put_off).await;
                 }
                 return give_back(claimed, wait, why, told, ports).await;
             }
@@ -134,7 +139,7 @@ async fn try_there<S: Store, D: Hosts, F: FarSides>(
 fn unreadable(why: &BodyError) -> Not {
     match why {
         BodyError::Unavailable(_) | BodyError::Full => {
-            Not::Tried(NotTried { wait: QUEUE_AWAY, why: "the queue did not answer", is_site_down: false })
+            Not::Tried(not_tried(QUEUE_AWAY, "the queue did not answer"))
         }
         BodyError::Missing { .. } | BodyError::Unreadable { .. } => Not::Readable(why.to_string()),
     }
@@ -144,8 +149,11 @@ fn unreadable(why: &BodyError) -> Not {
 const QUEUE_AWAY: Duration = Duration::from_secs(5);
 
 /// A key that is there and doesn't sign may do so later.
-const NOT_SIGNED: NotTried =
-    NotTried { wait: Duration::from_secs(60), why: "the message could not be signed", is_site_down: false };
+const NOT_SIGNED: NotTried = not_tried(Duration::from_secs(60), "the message could not be signed");
+
+const fn not_tried(wait: Duration, why: &'static str) -> NotTried {
+    NotTried { wait, why, is_site_down: false, put_off: None }
+}
 
 /// What the attempt says of its lane: that nobody answers, or that somebody does.
 async fn tell_lane<S: Store, D, F>(claimed: &Claimed, attempt: &Attempt, ports: &Ports<S, D, F>) {

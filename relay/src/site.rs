@@ -6,6 +6,8 @@
 mod attempt;
 pub mod connections;
 mod feedback;
+mod held;
+mod limits;
 mod order;
 
 use std::{
@@ -21,7 +23,10 @@ use postrider_core::{
     tls_policy::{Intent, Protection},
 };
 use postrider_mail::HostName;
-use postrider_queue::incarnation::{Clock, LeaseHandle};
+use postrider_queue::{
+    incarnation::{Clock, LeaseHandle},
+    shards::Shards,
+};
 use postrider_smtp::{
     client::{Settings, Tls},
     sasl,
@@ -30,14 +35,19 @@ use postrider_smtp::{
 use tokio_util::sync::CancellationToken;
 
 pub use attempt::{Attempt, NotTried, Trace};
+pub use limits::PutOff;
 pub use order::{Order, Stop};
 
-use crate::{client::Connection, delivery::FarSides, metrics::Metrics, tls::connect::Connectors};
+use crate::{delivery::FarSides, metrics::Metrics, tls::connect::Connectors};
 use connections::Pool;
 use feedback::{Health, Pulse};
+use held::Held;
+use limits::{Limits, OfSite};
 
 /// How long an idle connection is kept. Far sides close theirs after a few minutes and don't like them kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// The same where the fleet counts connections: others may wait for its slot.
+const COUNTED_IDLE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection is used again, so that a better host that came back gets its mail.
 const REUSED_FOR: Duration = Duration::from_secs(300);
 /// How often idle connections and unused sites are looked for.
@@ -46,6 +56,22 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 /// Unused sites remembered at most; beyond, the ones that taught nothing go at once.
 const REMEMBERED_MAX: usize = 20_000;
+
+/// What sites are built from.
+pub struct SiteParts {
+    /// TLS.
+    pub connectors: Connectors,
+    /// The boot-time clock.
+    pub clock: Clock,
+    /// Cancelled when the process has no more time for attempts.
+    pub stopping: CancellationToken,
+    /// How long far sides are waited for.
+    pub waits: Waits,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where the fleet's limits are counted.
+    pub shards: Shards,
+}
 
 /// All sites of a relay. Cloning shares.
 #[derive(Clone)]
@@ -62,6 +88,7 @@ pub(crate) struct Shared {
     stopping: CancellationToken,
     waits: Waits,
     metrics: Metrics,
+    limits: Limits,
     hasher: RandomState,
 }
 
@@ -80,9 +107,11 @@ pub(crate) struct SiteKey {
 
 /// One site.
 pub(crate) struct Site {
-    pool: Arc<Pool<Connection>>,
+    pool: Arc<Pool<Held>>,
     pulse: Pulse,
     limits: SiteLimits,
+    /// What the whole fleet keeps to there.
+    fleet: OfSite,
     /// How to speak to it in clear, to a host whose TLS is broken or not wanted; with TLS if offered; with TLS only.
     clear: Arc<Settings>,
     if_offered: Arc<Settings>,
@@ -91,18 +120,14 @@ pub(crate) struct Site {
 
 impl Sites {
     /// No sites yet.
-    pub fn new(
-        connectors: Connectors,
-        clock: Clock,
-        stopping: CancellationToken,
-        waits: Waits,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(parts: SiteParts) -> Self {
+        let SiteParts { connectors, clock, stopping, waits, metrics, shards } = parts;
         Self {
             shared: Arc::new(Shared {
                 sites: Mutex::default(),
                 health: Health::default(),
                 connectors,
+                limits: Limits::new(shards, clock.clone()),
                 clock,
                 stopping,
                 waits,
@@ -129,13 +154,19 @@ impl Sites {
             }
         }
         for site in self.shared.all() {
-            site.pool.close().into_iter().for_each(Connection::close);
+            site.pool.close().into_iter().for_each(Held::close);
         }
+    }
+
+    /// Gives back what the fleet counts and nobody here needs, until `stopped`.
+    pub async fn keep_limits(&self, stopped: CancellationToken) {
+        self.shared.limits.run(stopped).await;
     }
 
     fn tidy(&self) {
         for site in self.shared.all() {
-            site.pool.idle_for(IDLE_MAX).into_iter().for_each(Connection::close);
+            let idle_max = if site.fleet.connections.is_some() { COUNTED_IDLE_MAX } else { IDLE_MAX };
+            site.pool.idle_for(idle_max).into_iter().for_each(Held::close);
         }
         self.shared.health.tidy();
         let mut sites = self.shared.lock();
@@ -182,7 +213,8 @@ impl Shared {
         if let Some(site) = sites.get(&key) {
             return site.clone();
         }
-        let site = Arc::new(Site::new(&key, order, self.waits));
+        let fleet = self.limits.of(&key.hosts, &key.limits.fleet);
+        let site = Arc::new(Site::new(&key, order, self.waits, fleet));
         sites.insert(key, site.clone());
         site
     }
@@ -217,7 +249,7 @@ impl Shared {
 }
 
 impl Site {
-    fn new(key: &SiteKey, order: &Order<'_>, waits: Waits) -> Self {
+    fn new(key: &SiteKey, order: &Order<'_>, waits: Waits, fleet: OfSite) -> Self {
         let settings = Settings {
             tls: Tls::Required,
             auth: order.credentials.map(|credentials| {
@@ -231,6 +263,7 @@ impl Site {
             pool: Pool::new(pulse.limit(), REUSED_FOR),
             pulse,
             limits: key.limits,
+            fleet,
             clear: Arc::new(Settings { tls: Tls::Never, ..settings.clone() }),
             if_offered: Arc::new(Settings { tls: Tls::IfOffered, ..settings.clone() }),
             required: Arc::new(settings),

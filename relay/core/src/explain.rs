@@ -120,7 +120,7 @@ fn policy(
     };
     let tls_by = if own_tls { "the route".to_owned() } else { by(&|fields| fields.tls.is_some()) };
     let notice = policy.retry.delay_notice.map_or_else(|| "none".to_owned(), duration);
-    vec![
+    let mut told = vec![
         ("class", policy.class.to_string(), by(&|fields| fields.class.is_some())),
         ("tls.mode", policy.tls.as_str().to_owned(), tls_by),
         ("retry.initial", duration(policy.retry.initial), by(&|fields| fields.retry_initial.is_some())),
@@ -142,7 +142,14 @@ fn policy(
             policy.limits.recipients_per_message.to_string(),
             by(&|fields| fields.recipients_per_message.is_some()),
         ),
-    ]
+    ];
+    let fleet = &policy.limits.fleet;
+    let rates = [
+        ("limits.rate", fleet.messages, by(&|fields| fields.rate.is_some())),
+        ("limits.connectionRate", fleet.new_connections, by(&|fields| fields.connection_rate.is_some())),
+    ];
+    told.extend(rates.into_iter().filter_map(|(name, owned, by)| Some((name, owned?.limit.to_string(), by))));
+    told
 }
 
 fn duration(duration: Duration) -> String {

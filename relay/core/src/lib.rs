@@ -11,6 +11,7 @@ pub mod dane;
 pub mod dkim;
 pub mod explain;
 pub mod identity;
+pub mod limits;
 pub mod manifests;
 pub mod matcher;
 pub mod mta_sts;

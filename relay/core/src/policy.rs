@@ -7,7 +7,11 @@ use std::time::Duration;
 use postrider_mail::Class;
 use serde::{Deserialize, Serialize};
 
-use crate::{retry::Schedule, tls_policy::TlsMode};
+use crate::{
+    limits::{FleetLimits, Owned, Owner, Rate},
+    retry::Schedule,
+    tls_policy::TlsMode,
+};
 
 /// What one place says of how mail is treated. Absent means that it says nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,7 +35,7 @@ pub struct PolicyFields {
     /// See [`Policy::tls`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsMode>,
-    /// See [`SiteLimits::connections`].
+    /// See [`FleetLimits::connections`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
     /// See [`SiteLimits::messages_per_connection`].
@@ -40,6 +44,12 @@ pub struct PolicyFields {
     /// See [`SiteLimits::recipients_per_message`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients_per_message: Option<u32>,
+    /// See [`FleetLimits::messages`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// See [`FleetLimits::new_connections`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_rate: Option<Rate>,
 }
 
 /// How mail is treated, every field said.
@@ -55,21 +65,28 @@ pub struct Policy {
     pub limits: SiteLimits,
 }
 
-/// How much goes to one site at a time, from one relay.
+/// How much goes to one site at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SiteLimits {
-    /// Connections at a time.
+    /// Connections at a time, from one relay.
     pub connections: u32,
     /// Messages over one connection.
     pub messages_per_connection: u32,
     /// Recipients in one transaction.
     pub recipients_per_message: u32,
+    /// What the whole fleet keeps to.
+    pub fleet: FleetLimits,
 }
 
 impl Default for SiteLimits {
     fn default() -> Self {
         // RFC 5321 4.5.3.1.8: a server takes at least 100 recipients.
-        Self { connections: 20, messages_per_connection: 100, recipients_per_message: 100 }
+        Self {
+            connections: 20,
+            messages_per_connection: 100,
+            recipients_per_message: 100,
+            fleet: FleetLimits::default(),
+        }
     }
 }
 
@@ -87,6 +104,18 @@ impl PolicyFields {
             connections: self.connections.or(later.connections),
             messages_per_connection: self.messages_per_connection.or(later.messages_per_connection),
             recipients_per_message: self.recipients_per_message.or(later.recipients_per_message),
+            rate: self.rate.or(later.rate),
+            connection_rate: self.connection_rate.or(later.connection_rate),
+        }
+    }
+
+    /// What the whole fleet keeps to; whose limits these are isn't known here.
+    fn fleet(&self) -> FleetLimits {
+        let owner = Owner::default();
+        FleetLimits {
+            connections: self.connections.map(|limit| Owned { limit, owner }),
+            messages: self.rate.map(|limit| Owned { limit, owner }),
+            new_connections: self.connection_rate.map(|limit| Owned { limit, owner }),
         }
     }
 
@@ -113,6 +142,7 @@ impl PolicyFields {
                     .messages_per_connection
                     .unwrap_or(limits.messages_per_connection),
                 recipients_per_message: self.recipients_per_message.unwrap_or(limits.recipients_per_message),
+                fleet: self.fleet(),
             },
         }
     }

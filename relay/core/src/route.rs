@@ -7,6 +7,7 @@ use postrider_mail::{Domain, Mailbox};
 pub use crate::matcher::Facts;
 use crate::{
     config::{Config, HostAddress, Rejection, Route, Rule, RuleName, Smarthost},
+    limits::{FleetLimits, Owner},
     matcher::{self, Specificity},
     policy::{Policy, PolicyFields},
 };
@@ -114,6 +115,9 @@ pub fn decide<'c>(config: &'c Config, facts: &Facts<'_>) -> Decision<'c> {
         .fold(PolicyFields::default(), |said, found| said.or(&found.rule.policy))
         .or(&config.defaults);
     let mut policy = fields.complete();
+    if policy.limits.fleet.is_any() {
+        name_owners(&mut policy.limits.fleet, &matching);
+    }
     let action = match routing {
         Some(rule) => action_of(rule, &config.default_route),
         None => action(&config.default_route),
@@ -122,6 +126,23 @@ pub fn decide<'c>(config: &'c Config, facts: &Facts<'_>) -> Decision<'c> {
         policy.tls = *mode;
     }
     Decision { rule: routing.map(|rule| &rule.name), action, policy }
+}
+
+/// Says whose the fleet's limits are: what one rule sets is counted apart from what another one does.
+fn name_owners(limits: &mut FleetLimits, matching: &[Matching<'_>]) {
+    let owner = |says: fn(&PolicyFields) -> bool| {
+        let rule = matching.iter().map(|found| found.rule).find(|rule| says(&rule.policy));
+        rule.map_or_else(Owner::default, |rule| Owner::rule(&rule.name))
+    };
+    if let Some(owned) = &mut limits.connections {
+        owned.owner = owner(|fields| fields.connections.is_some());
+    }
+    if let Some(owned) = &mut limits.messages {
+        owned.owner = owner(|fields| fields.rate.is_some());
+    }
+    if let Some(owned) = &mut limits.new_connections {
+        owned.owner = owner(|fields| fields.connection_rate.is_some());
+    }
 }
 
 /// A rule that matches a mail.

@@ -16,6 +16,7 @@ use crate::{
     error::Unavailable,
     incarnation::Incarnation,
     lane::{Lane, RouteName},
+    limit::Limiter,
     partition::Partition,
     record::{Delivery, DeliveryId, Message, codec},
 };
@@ -108,6 +109,13 @@ pub struct LaneView {
 pub enum Suspension {
     /// Nobody answered there: until then.
     Until(Due),
+    /// A limit lets it wait: until then. Where that is past, it is tried, a few at a time.
+    Limited {
+        /// Until when.
+        until: Due,
+        /// Which limit.
+        limiter: Limiter,
+    },
     /// A person wants it so: until a person lifts it.
     ByHand,
 }

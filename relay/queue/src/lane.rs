@@ -9,6 +9,7 @@ use crate::{
     answer::Fields,
     connection::{CALL_LIMIT, Purpose, millis},
     error::Unavailable,
+    limit::Limiter,
     partition::Partition,
     script,
 };
@@ -121,7 +122,24 @@ impl Partition {
     /// If the store gave no answer.
     pub async fn suspend(&self, lane: &Lane, wait: Duration, config: &ConfigTag) -> Result<(), Unavailable> {
         // At least a millisecond: none at all means to resume.
-        self.set_suspension(lane, millis(wait).max(1), config.as_str()).await
+        self.tell_of(lane, millis(wait).max(1), config.as_str(), &[]).await
+    }
+
+    /// A limit lets `lane` wait: nothing of it is claimed for `wait` from now, and for a minute after that `few` at a time. A
+    /// suspension for longer, as nobody answers, stays; and so does a person's.
+    ///
+    /// # Errors
+    /// If the store gave no answer.
+    pub async fn limit(
+        &self,
+        lane: &Lane,
+        wait: Duration,
+        limiter: Limiter,
+        few: u32,
+        config: &ConfigTag,
+    ) -> Result<(), Unavailable> {
+        let few = few.max(1).to_string();
+        self.tell_of(lane, millis(wait), config.as_str(), &[limiter.as_str(), &few]).await
     }
 
     /// `lane` is claimed from again, if not a person suspended it.
@@ -129,7 +147,7 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn resume(&self, lane: &Lane, config: &ConfigTag) -> Result<(), Unavailable> {
-        self.set_suspension(lane, 0, config.as_str()).await
+        self.tell_of(lane, 0, config.as_str(), &[]).await
     }
 
     /// No delivery of `lane` is claimed (expired ones and wishes of admins excepted) until [`Self::resume_by_hand`], whatever the
@@ -138,7 +156,7 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn suspend_by_hand(&self, lane: &Lane) -> Result<(), Unavailable> {
-        self.set_suspension(lane, 1, "").await
+        self.tell_of(lane, 1, "", &[]).await
     }
 
     /// `lane` is claimed from again, whoever suspended it.
@@ -146,7 +164,7 @@ impl Partition {
     /// # Errors
     /// If the store gave no answer.
     pub async fn resume_by_hand(&self, lane: &Lane) -> Result<(), Unavailable> {
-        self.set_suspension(lane, 0, "").await
+        self.tell_of(lane, 0, "", &[]).await
     }
 
     /// Lifts all suspensions that are over, or by configs other than `config`, in slices. For when a process has loaded another
@@ -174,11 +192,11 @@ impl Partition {
         }
     }
 
-    async fn set_suspension(&self, lane: &Lane, wait: u64, config: &str) -> Result<(), Unavailable> {
+    async fn tell_of(&self, lane: &Lane, wait: u64, config: &str, limit: &[&str]) -> Result<(), Unavailable> {
         let (meta, suspended) = (self.keys().named("meta"), self.keys().named("suspended"));
         let (lane, wait) = (lane.to_string(), wait.to_string());
-        let args: [&[u8]; 4] =
-            [self.keys().prefix().as_bytes(), lane.as_bytes(), wait.as_bytes(), config.as_bytes()];
+        let args = [self.keys().prefix(), &lane, &wait, config];
+        let args: Vec<&[u8]> = args.iter().chain(limit).map(|arg| arg.as_bytes()).collect();
         let answer = self
             .connections()
             .run(Purpose::Delivery, &script::SUSPEND, &[&meta, &suspended], &args, CALL_LIMIT)

@@ -1,7 +1,7 @@
 //! Rates that hold for a whole fleet: GCRA, tokens taken in batches.
 //! **Owns:** grant.lua, the choice of the shard that keeps a limit. **Never:** which mail has which limit.
 //! Grants are atomic, so the limit and its burst are never exceeded. While a limit moves to another shard nothing is granted for a
-//! second: what was granted there is spent by then. Asked only where a limit is set.
+//! second: what was granted there is spent by then. Asked only where a limit is set. What is granted is used at once or thrown away.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -20,6 +20,8 @@ static GRANT: Script = Script::new("grant", Flags::AllowOom, &[include_str!("scr
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// Tokens not used for as long are to be thrown away.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(1);
+/// A batch is what comes due in this time.
+const BATCH: Duration = Duration::from_millis(250);
 
 /// A rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,17 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// What lets mail wait that a far side would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Limiter {
+    /// Messages in a time.
+    MessageRate,
+    /// Connections opened in a time.
+    ConnectionRate,
+    /// Connections open at once.
+    Connections,
+}
+
 /// What was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Granted {
@@ -41,29 +54,58 @@ pub struct Granted {
     pub again_after: Duration,
 }
 
+impl Limiter {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::MessageRate, Self::ConnectionRate, Self::Connections];
+
+    /// The name in the store, in metrics and for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MessageRate => "message-rate",
+            Self::ConnectionRate => "connection-rate",
+            Self::Connections => "connections",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
 impl Rate {
     /// How long one token takes. At least a microsecond: a rate above a million a second is none.
     pub fn per_token(&self) -> Duration {
         (self.per / self.tokens.max(1)).max(Duration::from_micros(1))
     }
 
-    /// A batch for one of `pods`: a quarter of a second's share, one at least.
-    pub fn batch(&self, pods: u32) -> u32 {
-        let share = 0.25 / self.per_token().as_secs_f64() / f64::from(pods.max(1));
-        (share as u32).clamp(1, self.burst.max(1))
+    /// A batch: a quarter of a second's share, one at least.
+    pub fn batch(&self) -> u32 {
+        let share = BATCH.as_micros() / self.per_token().as_micros().max(1);
+        u32::try_from(share).unwrap_or(u32::MAX).clamp(1, self.burst.max(1))
     }
 }
 
 impl Shards {
-    /// Takes up to `want` tokens of the limit named `key`.
+    /// Takes up to `want` tokens of the limit named `key`, but leaves the last `reserve` of its burst to who is more urgent.
     ///
     /// # Errors
     /// If the shard that keeps it gave no answer, or none is usable: then nothing is granted.
-    pub async fn grant(&self, key: &str, rate: &Rate, want: u32) -> Result<Granted, Unavailable> {
+    pub async fn grant(
+        &self,
+        key: &str,
+        rate: &Rate,
+        want: u32,
+        reserve: u32,
+    ) -> Result<Granted, Unavailable> {
         let at = self.keeper(key)?;
         let name = at.keys().named(&format!("limit:{key}"));
-        let args =
-            [rate.per_token().as_micros().to_string(), rate.burst.max(1).to_string(), want.to_string()];
+        let burst = rate.burst.max(1);
+        let args = [
+            rate.per_token().as_micros().to_string(),
+            burst.to_string(),
+            want.to_string(),
+            reserve.min(burst - 1).to_string(),
+        ];
         let args = args.each_ref().map(|arg| arg.as_bytes());
         let answer = at.connections().run(Purpose::Delivery, &GRANT, &[&name], &args, LIMIT).await?;
         let (tokens, wait): (u32, u64) = read(answer)?;
@@ -99,11 +141,11 @@ pub(crate) fn read<A: FromRedisValue, B: FromRedisValue>(
     FromRedisValue::from_redis_value(answer).map_err(|error| Unavailable::unreadable(error, "two numbers"))
 }
 
-fn none_usable() -> Unavailable {
+pub(crate) fn none_usable() -> Unavailable {
     refused("no shard is usable")
 }
 
-fn refused(reason: &str) -> Unavailable {
+pub(crate) fn refused(reason: &str) -> Unavailable {
     Unavailable::Refused { reason: reason.into() }
 }
 
@@ -145,8 +187,8 @@ mod tests {
     #[test]
     fn a_batch_is_a_quarter_of_a_second_s_share() {
         let rate = |tokens, burst| Rate { tokens, per: Duration::from_secs(1), burst };
-        assert_eq!(rate(1_000, 1_000).batch(2), 125);
-        assert_eq!(rate(2, 10).batch(2), 1);
-        assert_eq!(rate(1_000, 5).batch(1), 5);
+        assert_eq!(rate(1_000, 1_000).batch(), 250);
+        assert_eq!(rate(2, 10).batch(), 1);
+        assert_eq!(rate(1_000, 5).batch(), 5);
     }
 }

@@ -1,12 +1,17 @@
 //! Connection slots that hold for a whole fleet: how many connections to a site there may be at once, by incarnation.
 //! **Owns:** slots.lua. **Never:** opens a connection. A slot is kept for a connection's life; those of a dead incarnation are free as
 //! soon as somebody finds the site full. No slot has a time of its own, so no clock can free one too soon.
+//! A process always says how many it has in use: whatever was lost on the way, the next call sets it right.
+
+use std::time::Duration;
+
+use postrider_mail::PartitionName;
 
 use crate::{
     connection::Purpose,
     error::Unavailable,
     incarnation::Incarnation,
-    limit::{LIMIT, read},
+    limit::{LIMIT, read, refused},
     partition::Partition,
     reap::PodState,
     script::{Flags, Script},
@@ -14,63 +19,104 @@ use crate::{
 };
 
 static SLOTS: Script = Script::new("slots", Flags::AllowOom, &[include_str!("scripts/slots.lua")]);
+/// How long nobody takes a slot after the shards have changed: until all have said at the new keeper what they have in use.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
-/// Slots that this process has at a site. Give them back with [`Shards::give_slots`]; a crash frees them too.
-#[derive(Debug)]
-#[must_use]
-pub struct Slots {
-    at: Partition,
-    key: String,
-    holder: Incarnation,
-    /// How many.
-    pub count: u32,
+/// Where a site's slots are counted, and as whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Book {
+    /// The shard.
+    pub keeper: PartitionName,
+    /// This process's life there.
+    pub holder: Incarnation,
+}
+
+/// What a process wants of a site's slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Slots that it has in use.
+    pub used: u32,
+    /// How many more it wants.
+    pub more: u32,
+    /// How many the fleet may have there in all.
+    pub most: u32,
+}
+
+/// What a process got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// How many more. None: the fleet has as many connections there as it may.
+    pub more: u32,
+    /// How many the fleet has in all. More than it may have, where processes were believed dead that weren't.
+    pub all: u32,
+    /// Where they are counted.
+    pub book: Book,
 }
 
 impl Shards {
-    /// Takes up to `want` of the `most` slots of a site. None: the fleet has as many connections there as it may.
+    /// Where a site's slots are counted now.
     ///
     /// # Errors
-    /// If the shard that keeps them gave no answer, or this process isn't registered there.
-    pub async fn take_slots(&self, site: &str, want: u32, most: u32) -> Result<Slots, Unavailable> {
-        let at = self.keeper(site)?;
-        let holder = at.lease().incarnation().ok_or_else(|| Unavailable::Refused {
-            reason: "this process is not registered in the shard that keeps the site's slots".into(),
-        })?;
-        let key = at.keys().named(&format!("slots:{site}"));
-        let mut count = change(&at, &key, holder, i64::from(want), most, &[]).await?;
-        if count == 0 && want > 0 {
+    /// If no shard is usable, they have just changed, or this process isn't registered in the one that keeps the site's slots.
+    pub fn slot_book(&self, site: &str) -> Result<Book, Unavailable> {
+        let (at, holder) = self.bookkeeper(site)?;
+        Ok(Book { keeper: at.name().clone(), holder })
+    }
+
+    /// Says how many slots of a site this process has in use, and takes up to `more`. Slots of the dead are found where
+    /// there are no others.
+    ///
+    /// # Errors
+    /// See [`Self::slot_book`]; or the shard gave no answer. Nothing is taken then, and the next call sets the count right.
+    pub async fn take_slots(&self, site: &str, wish: Wish) -> Result<Taken, Unavailable> {
+        let wish = if self.changed_for() < SETTLED_AFTER { Wish { more: 0, ..wish } } else { wish };
+        let (at, holder) = self.bookkeeper(site)?;
+        let (mut more, mut all) = tell(&at, site, holder, wish, &[]).await?;
+        if more == 0 && wish.more > 0 {
             let pods = at.pods().await?;
             let dead = pods.into_iter().filter(|(_, state)| !matches!(state, PodState::Live { .. }));
             let dead: Vec<Incarnation> = dead.map(|(incarnation, _)| incarnation).collect();
-            count = change(&at, &key, holder, i64::from(want), most, &dead).await?;
+            if !dead.is_empty() {
+                (more, all) = tell(&at, site, holder, wish, &dead).await?;
+            }
         }
-        Ok(Slots { at, key, holder, count })
+        Ok(Taken { more, all, book: Book { keeper: at.name().clone(), holder } })
     }
 
-    /// Gives slots back.
+    /// Takes this process out of a book that no longer counts.
     ///
     /// # Errors
-    /// If the shard gave no answer: they are free once this process leaves.
-    pub async fn give_slots(&self, slots: Slots) -> Result<(), Unavailable> {
-        let back = -i64::from(slots.count);
-        change(&slots.at, &slots.key, slots.holder, back, 0, &[]).await.map(drop)
+    /// If the shard gave no answer, or isn't one of the queue's.
+    pub async fn leave_book(&self, site: &str, book: &Book) -> Result<(), Unavailable> {
+        let at =
+            self.get(&book.keeper).ok_or_else(|| refused("the shard is no longer one of the queue's"))?;
+        tell(&at, site, book.holder, Wish { used: 0, more: 0, most: 0 }, &[]).await.map(drop)
+    }
+
+    fn bookkeeper(&self, site: &str) -> Result<(Partition, Incarnation), Unavailable> {
+        let at = self.keeper(site)?;
+        let holder = at.lease().incarnation().ok_or_else(|| {
+            refused("this process is not registered in the shard that keeps the site's slots")
+        })?;
+        Ok((at, holder))
     }
 }
 
-async fn change(
+async fn tell(
     at: &Partition,
-    key: &str,
+    site: &str,
     holder: Incarnation,
-    by: i64,
-    most: u32,
+    wish: Wish,
     dead: &[Incarnation],
-) -> Result<u32, Unavailable> {
-    let args: Vec<String> = [holder.to_string(), by.to_string(), most.to_string()]
+) -> Result<(u32, u32), Unavailable> {
+    let key = at.keys().named(&format!("slots:{site}"));
+    let numbers = [wish.used, wish.more, wish.most].map(|number| number.to_string());
+    let args: Vec<String> = [holder.to_string()]
         .into_iter()
+        .chain(numbers)
         .chain(dead.iter().map(Incarnation::to_string))
         .collect();
     let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
-    let answer = at.connections().run(Purpose::Delivery, &SLOTS, &[key], &args, LIMIT).await?;
-    let (taken, _all): (i64, i64) = read(answer)?;
-    Ok(u32::try_from(taken).unwrap_or(0))
+    let answer = at.connections().run(Purpose::Delivery, &SLOTS, &[&key], &args, LIMIT).await?;
+    read(answer)
 }

@@ -44,6 +44,7 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
         connectors,
         waits: Waits::default(),
         clock: clock::boot_clock(),
+        shards: relay.shards.clone(),
         metrics: relay.metrics.clone(),
         running: relay.heartbeat.running(),
         work: relay.work.clone(),

@@ -83,8 +83,12 @@ pub(crate) fn lane(view: &LaneView) -> Value {
         "first_due": view.first_due.map(time),
         "suspended": match view.suspended {
             None => Value::Null,
-            Some(Suspension::Until(due)) => time(due),
+            Some(Suspension::Until(until) | Suspension::Limited { until, .. }) => time(until),
             Some(Suspension::ByHand) => json!("until resumed"),
+        },
+        "limiter": match view.suspended {
+            Some(Suspension::Limited { limiter, .. }) => json!(limiter.as_str()),
+            None | Some(Suspension::Until(_) | Suspension::ByHand) => Value::Null,
         },
     })
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use postrider_mail::PartitionName;
-use postrider_queue::{Body, Claimed, Partition, incarnation::Clock};
+use postrider_queue::{Body, Claimed, Partition, incarnation::Clock, shards::Shards};
 use postrider_smtp::timer::Waits;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -58,6 +58,8 @@ pub struct Parts {
     pub waits: Waits,
     /// The boot-time clock.
     pub clock: Clock,
+    /// Where the fleet's limits are counted.
+    pub shards: Shards,
     /// What is counted.
     pub metrics: Metrics,
     /// Where attempts are entered.
@@ -112,9 +114,12 @@ pub fn build(parts: Parts) -> Outbound {
         parts.shutdown.stop_running.clone(),
         parts.waits,
         parts.metrics.clone(),
+        parts.shards,
     );
     let follow = follow_config(desks.clone(), window.clone(), parts.config.clone(), stopped.clone());
-    let serving: Vec<Task> = vec![Box::pin(keep_sites(sites.clone(), stopped.clone())), Box::pin(follow)];
+    let limits = keep_limits(sites.clone(), stopped.clone());
+    let serving: Vec<Task> =
+        vec![Box::pin(keep_sites(sites.clone(), stopped.clone())), Box::pin(limits), Box::pin(follow)];
     let is_one_alone = Arc::new(AtomicBool::new(false));
     let starter = Starter {
         lanes: Lanes { desks: desks.clone(), window: window.clone(), config: parts.config.clone() },
@@ -175,6 +180,10 @@ impl Opener {
 
 async fn keep_sites(sites: Sites, stopped: CancellationToken) {
     sites.run(stopped).await;
+}
+
+async fn keep_limits(sites: Sites, stopped: CancellationToken) {
+    sites.keep_limits(stopped).await;
 }
 
 /// Under another config, what was suspended may have another way: it is tried at once.

@@ -30,7 +30,7 @@ use crate::{
     delivery::{Hosts, Store},
     dns::Dns,
     mta_sts::Policies,
-    site::Stop,
+    site::{PutOff, Stop},
     tls_report::TlsReports,
 };
 
@@ -110,6 +110,19 @@ impl Store for LiveStore {
         tracing::info!(%lane, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "nobody answers there; the lane is suspended");
         let tag = &tag;
         self.lanes.tell_all(lane, |partition| async move { partition.suspend(lane, wait, tag).await }).await;
+    }
+
+    async fn put_off(&self, lane: &Lane, put_off: PutOff) {
+        // One tells for all that were about to go.
+        if !self.lanes.window.limit(lane, put_off.wait) {
+            return;
+        }
+        let tag = &tag(&self.lanes.config.current());
+        let PutOff { limiter, wait, few, is_for_all } = put_off;
+        // Others may have what this relay lacks: they only learn to take few.
+        let wait = if is_for_all { wait } else { Duration::ZERO };
+        let tell = |partition: Partition| async move { partition.limit(lane, wait, limiter, few, tag).await };
+        self.lanes.tell_all(lane, tell).await;
     }
 
     async fn answered(&self, lane: &Lane) {

@@ -66,6 +66,8 @@ struct LaneState {
 struct Suspended {
     since: Instant,
     until: Instant,
+    /// A limit lets it wait: there is nothing to find out afterwards.
+    is_limit: bool,
 }
 
 /// One place in the window, for one delivery of one lane. Dropping it gives it back.
@@ -93,8 +95,7 @@ impl Window {
         if let Some(known) = self.lock().lanes.get_mut(lane)
             && known.suspended.as_ref().is_some_and(is_told)
         {
-            known.suspended = None;
-            known.is_on_probe = true;
+            known.resume();
         }
         self.take(lane, |state| !state.is_on_probe || state.at_work == 0)
     }
@@ -115,8 +116,7 @@ impl Window {
             None => (0, false),
             Some(known) => {
                 if known.suspended.is_some_and(|suspended| suspended.until <= now) {
-                    known.suspended = None;
-                    known.is_on_probe = true;
+                    known.resume();
                 }
                 if known.suspended.is_some() || !may(known) {
                     return None;
@@ -161,7 +161,9 @@ impl Window {
         let mut state = self.lock();
         let Some(known) = state.lanes.get_mut(lane) else { return false };
         known.delivered = Some(Instant::now());
-        known.suspended.take().is_some() | std::mem::take(&mut known.is_on_probe)
+        // A limit stays what it is, however well the far side answers.
+        let was_suspended = known.suspended.take_if(|suspended| !suspended.is_limit).is_some();
+        was_suspended | std::mem::take(&mut known.is_on_probe)
     }
 
     /// The lane isn't tried for `wait`.
@@ -170,9 +172,23 @@ impl Window {
         let lane = owned(&mut state, lane);
         if let Some(known) = state.lanes.get_mut(&*lane) {
             let since = Instant::now();
-            known.suspended = Some(Suspended { since, until: since + wait });
+            known.suspended = Some(Suspended { since, until: since + wait, is_limit: false });
             known.delivered = None;
         }
+    }
+
+    /// A limit lets the lane wait. Says whether that is news: a suspension for as long says as much.
+    pub fn limit(&self, lane: &Lane, wait: Duration) -> bool {
+        let mut state = self.lock();
+        let lane = owned(&mut state, lane);
+        let Some(known) = state.lanes.get_mut(&*lane) else { return false };
+        let since = Instant::now();
+        let until = since + wait;
+        if known.suspended.is_some_and(|suspended| suspended.until >= until) {
+            return false;
+        }
+        known.suspended = Some(Suspended { since, until, is_limit: true });
+        true
     }
 
     /// How long the lane isn't tried yet, if so.
@@ -228,6 +244,13 @@ fn owned(state: &mut State, lane: &Lane) -> Arc<Lane> {
     let lane = Arc::new(lane.clone());
     state.lanes.insert(lane.clone(), LaneState::default());
     lane
+}
+
+impl LaneState {
+    /// The suspension is over.
+    fn resume(&mut self) {
+        self.is_on_probe |= self.suspended.take().is_some_and(|suspended| !suspended.is_limit);
+    }
 }
 
 impl Slot {

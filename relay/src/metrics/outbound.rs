@@ -1,6 +1,7 @@
 //! What goes on towards far sides.
 //! **Owns:** the metrics of attempts, connections, look-ups and what domains publish. **Never:** a label with a domain or a host.
 
+use postrider_queue::limit::Limiter;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Register;
@@ -18,6 +19,8 @@ pub struct OutboundMetrics {
     pub attempts_running: IntGauge,
     /// Connections to far sides by what became of TLS: `verified`, `unverified`, `clear`, `cleared` (fell back).
     pub connections_out: IntCounterVec,
+    /// Deliveries that a limit of the fleet let wait, by [`Limiter`].
+    pub limit_waits: IntCounterVec,
     /// Final dots sent whose reply never came or whose settle was not confirmed.
     pub possible_duplicates: IntCounter,
     /// Sites by whether mail is tried there.
@@ -55,6 +58,12 @@ impl OutboundMetrics {
                 "postrider_connections_out_total",
                 "Connections to far sides, by TLS.",
                 &["tls"],
+            )?,
+            limit_waits: register.counters_of(
+                "postrider_limit_waits_total",
+                "Deliveries put off by a limit of the fleet; many are a limit that is set too low, or mail that is too much.",
+                "limiter",
+                &Limiter::ALL.map(Limiter::as_str),
             )?,
             possible_duplicates: register.counter(
                 "postrider_possible_duplicates_total",

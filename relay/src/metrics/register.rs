@@ -20,13 +20,23 @@ impl Register<'_> {
         self.known(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A counter by `result`. Each is there before the first of its kind: without a 0 before it, that would raise no alert.
-    pub(super) fn results(&self, name: &str, help: &str, results: &[&str]) -> Registered<IntCounterVec> {
-        let counter = self.counters(name, help, &["result"])?;
-        for result in results {
-            counter.with_label_values(&[*result]);
+    /// A counter by one label. Each value is there before the first of its kind: without a 0 before it, that would raise no alert.
+    pub(super) fn counters_of(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[&str],
+    ) -> Registered<IntCounterVec> {
+        let counter = self.counters(name, help, &[label])?;
+        for value in values {
+            counter.with_label_values(&[*value]);
         }
         Ok(counter)
+    }
+
+    pub(super) fn results(&self, name: &str, help: &str, results: &[&str]) -> Registered<IntCounterVec> {
+        self.counters_of(name, help, "result", results)
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> Registered<IntGauge> {

@@ -23,16 +23,15 @@ use super::{
     ForClaim, Order, Shared, Site, Stop,
     connections::{Lease, NoConnection},
     feedback::Room,
+    held::Held,
+    limits::{Permit, PutOff, Who},
 };
 use crate::client::{Connection, Fence, Over};
 
+mod limited;
 mod opening;
 mod verdict;
 
-/// How long an attempt waits for a connection of its site.
-const WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long mail stays away whose site had no connection for it.
-const CROWDED_WAIT: Duration = Duration::from_secs(2);
 /// How long a lane is left alone at most whose hosts can't be found: the DNS remembers its failures for about as long.
 const UNRESOLVED_WAIT_MAX: Duration = Duration::from_secs(60);
 /// The hard end of an attempt: more than all waits of one host and a long body take together.
@@ -82,6 +81,8 @@ pub struct NotTried {
     pub why: &'static str,
     /// Whether nobody answers at the site.
     pub is_site_down: bool,
+    /// Set where a limit lets it wait.
+    pub put_off: Option<PutOff>,
 }
 
 impl Attempt {
@@ -119,7 +120,8 @@ pub(super) async fn run(
 ) -> Result<Attempt, NotTried> {
     let over = Over { lost, stopping: &shared.stopping };
     let started = Clocked::now();
-    let place = connection(shared, site, over).await?;
+    let who = limited::who(order);
+    let Place { lease: place, permit } = limited::connection(shared, site, over, who).await?;
     let mut run = Run {
         shared,
         site,
@@ -129,36 +131,21 @@ pub(super) async fn run(
         feedback: None,
         relayed: Vec::new(),
         is_tried: false,
+        who,
+        may_open: !place.is_kept(),
+        permit,
+        put_off: None,
         trace: Trace { waited: started.elapsed(), ..Trace::default() },
     };
     run.all_hosts(place).await;
     run.finish()
 }
 
-/// Waits for one of the site's connections, or the right to open one.
-async fn connection(
-    shared: &Shared,
-    site: &Arc<Site>,
-    over: Over<'_>,
-) -> Result<Lease<Connection>, NotTried> {
-    let not_tried = |wait, why, is_site_down| NotTried { wait, why, is_site_down };
-    match site.pulse.start(shared.clock.now()) {
-        Room::For(limit) => site.pool.admit(limit),
-        Room::Suspended(wait) => return Err(not_tried(wait, "the site is suspended", true)),
-    }
-    let taken = tokio::select! {
-        biased;
-        () = over.wait() => return Err(not_tried(Duration::ZERO, "this relay's claim is over", false)),
-        taken = site.pool.take(Instant::now() + WAIT_MAX) => taken,
-    };
-    taken.map_err(|why| match why {
-        NoConnection::Suspended => match site.pulse.start(shared.clock.now()) {
-            Room::Suspended(wait) => not_tried(wait, "the site is suspended", true),
-            Room::For(_) => not_tried(CROWDED_WAIT, "the site was suspended", false),
-        },
-        NoConnection::Crowded => not_tried(CROWDED_WAIT, "too many wait for the site", false),
-        NoConnection::TooLate => not_tried(CROWDED_WAIT, "no connection of the site came free", false),
-    })
+/// One of the site's connections, or the right to open one.
+struct Place {
+    lease: Lease<Held>,
+    /// The fleet's slot for one that is to be opened, where it counts them.
+    permit: Option<Permit>,
 }
 
 struct Run<'a> {
@@ -171,6 +158,13 @@ struct Run<'a> {
     relayed: Vec<u32>,
     /// Whether somebody was charged with something.
     is_tried: bool,
+    who: Who<'a>,
+    /// Whether the fleet lets a connection be opened without being asked: it has been, for the first one.
+    may_open: bool,
+    /// The fleet's slot for the connection, where it counts them.
+    permit: Option<Permit>,
+    /// Set once a limit ends the attempt.
+    put_off: Option<PutOff>,
     trace: Trace,
 }
 
@@ -187,15 +181,16 @@ enum Turn {
 }
 
 impl<'a> Run<'a> {
-    async fn all_hosts(&mut self, mut lease: Lease<Connection>) {
+    async fn all_hosts(&mut self, mut lease: Lease<Held>) {
         let mut done_with = None;
-        if let Some(kept) = lease.kept() {
+        if let Some(Held { connection: kept, permit }) = lease.kept() {
             let address = kept.address();
+            self.permit = permit;
             self.trace.is_reused = true;
             match self.turn(kept, true).await {
-                Turn::Kept(connection) if self.is_done() => return lease.keep(*connection),
+                Turn::Kept(connection) if self.is_done() => return self.keep(lease, *connection),
                 Turn::Kept(connection) => {
-                    connection.close();
+                    self.close(*connection).await;
                     done_with = Some(address);
                 }
                 Turn::Gone => done_with = Some(address),
@@ -208,14 +203,19 @@ impl<'a> Run<'a> {
             }
             if let Some(connection) = self.host(stop, address).await {
                 if self.is_done() {
-                    return lease.keep(*connection);
+                    return self.keep(lease, *connection);
                 }
-                connection.close();
+                self.close(*connection).await;
             }
             if self.is_done() {
                 return;
             }
         }
+    }
+
+    /// Keeps the connection for whoever comes next, and its slot with it.
+    fn keep(&mut self, lease: Lease<Held>, connection: Connection) {
+        lease.keep(Held { connection, permit: self.permit.take() });
     }
 
     /// One address of one host, on as many connections as it wants for this message. Returns one that others can use.
@@ -234,7 +234,10 @@ impl<'a> Run<'a> {
 
     /// Whether nobody needs a host any more, or the attempt has to end.
     fn is_done(&self) -> bool {
-        self.tally.is_settled() || self.fence.over.is_over() || Instant::now() >= self.fence.until
+        self.tally.is_settled()
+            || self.put_off.is_some()
+            || self.fence.over.is_over()
+            || Instant::now() >= self.fence.until
     }
 
     /// The addresses in the order to try them: those that lately didn't work behind the others.
@@ -253,6 +256,9 @@ impl<'a> Run<'a> {
         let mut todo: VecDeque<u32> = self.tally.pending().into();
         let (mut is_first, mut has_ended_some) = (true, false);
         loop {
+            if !self.may_send(has_ended_some).await {
+                return Turn::Kept(Box::new(connection));
+            }
             let batch: Vec<u32> = todo.drain(..todo.len().min(most)).collect();
             let began = Clocked::now();
             let transaction = self.transaction(&batch);
@@ -276,7 +282,7 @@ impl<'a> Run<'a> {
                 (true, true) => return Turn::Kept(Box::new(connection)),
                 (false, true) if !self.fence.over.is_over() => {}
                 (is_over, _) => {
-                    connection.close();
+                    self.close(connection).await;
                     return if !is_over && has_ended_some { Turn::More } else { Turn::Gone };
                 }
             }
@@ -358,7 +364,7 @@ impl<'a> Run<'a> {
         let (limit, change) = self.site.pulse.finish(self.feedback, now);
         let suspended = match change {
             Change::Suspended(wait) => {
-                self.site.pool.close().into_iter().for_each(Connection::close);
+                self.site.pool.close().into_iter().for_each(Held::close);
                 Some(wait)
             }
             Change::MoreRoom => {
@@ -375,7 +381,14 @@ impl<'a> Run<'a> {
                 wait: Duration::ZERO,
                 why: "this relay's claim is over",
                 is_site_down: false,
+                put_off: None,
             });
+        }
+        if let Some(put_off) = self.put_off
+            && !self.is_tried
+            && self.feedback.is_none()
+        {
+            return Err(limited::not_tried(self.shared, put_off));
         }
         let is_answered = self.feedback == Some(Feedback::Good);
         Ok(Attempt {

@@ -14,6 +14,9 @@ use tokio::{sync::oneshot, time::Instant};
 /// Attempts that wait for a connection of one site. Who finds more hands its claim back: the queue is the place to wait.
 pub const WAITING_MAX: usize = 1_024;
 
+/// How long no more connections are opened once that was refused.
+const CAPPED_FOR: Duration = Duration::from_secs(1);
+
 /// What a pool keeps.
 pub trait Reusable: Send + 'static {
     /// Whether the far side has said or done nothing since the last reply.
@@ -34,6 +37,8 @@ struct State<C> {
     /// Connections in use, idle or being opened.
     open: usize,
     limit: usize,
+    /// No more than these for a moment, as nobody may open another now.
+    cap: Option<(usize, Instant)>,
     waiting: VecDeque<oneshot::Sender<Lease<C>>>,
     /// Set when the site isn't to be tried: whoever waits is sent away.
     is_closed: bool,
@@ -64,15 +69,20 @@ pub enum NoConnection {
 impl<C: Reusable> Pool<C> {
     /// A pool that opens up to `limit` connections and reuses them for `lifetime`.
     pub fn new(limit: usize, lifetime: Duration) -> Arc<Self> {
-        let state = State { idle: Vec::new(), open: 0, limit, waiting: VecDeque::new(), is_closed: false };
+        let state =
+            State { idle: Vec::new(), open: 0, limit, cap: None, waiting: VecDeque::new(), is_closed: false };
         Arc::new(Self { state: Mutex::new(state), lifetime })
     }
 
-    /// Takes a kept connection, or the right to open one; waits until `deadline` for either.
+    /// Takes a kept connection, or the right to open one; waits until `deadline` for either. Who is urgent goes before the others.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn take(self: &Arc<Self>, deadline: Instant) -> Result<Lease<C>, NoConnection> {
+    pub async fn take(
+        self: &Arc<Self>,
+        deadline: Instant,
+        is_urgent: bool,
+    ) -> Result<Lease<C>, NoConnection> {
         let waiter = {
             let mut state = self.lock();
             if state.is_closed {
@@ -85,7 +95,11 @@ impl<C: Reusable> Pool<C> {
                 return Err(NoConnection::Crowded);
             }
             let (grant, waiter) = oneshot::channel();
-            state.waiting.push_back(grant);
+            if is_urgent {
+                state.waiting.push_front(grant);
+            } else {
+                state.waiting.push_back(grant);
+            }
             waiter
         };
         match tokio::time::timeout_at(deadline, waiter).await {
@@ -103,7 +117,7 @@ impl<C: Reusable> Pool<C> {
             }
             state.open = state.open.saturating_sub(1);
         }
-        if state.open >= state.limit {
+        if state.open >= state.limit() {
             return None;
         }
         state.open += 1;
@@ -197,7 +211,34 @@ impl<C: Reusable> Pool<C> {
     }
 }
 
+impl<C> State<C> {
+    fn limit(&self) -> usize {
+        match self.cap {
+            Some((cap, until)) if Instant::now() < until => self.limit.min(cap),
+            _ => self.limit,
+        }
+    }
+}
+
 impl<C: Reusable> Lease<C> {
+    /// Whether there was a kept connection.
+    pub const fn is_kept(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// The right to open one can't be used now, and couldn't by others. Says whether there are connections to wait for; if not,
+    /// whoever waits is sent away too.
+    pub fn refused(mut self) -> bool {
+        self.is_held = false;
+        let mut state = self.pool.lock();
+        state.open = state.open.saturating_sub(1);
+        state.cap = Some((state.open, Instant::now() + CAPPED_FOR));
+        if state.open == 0 {
+            state.waiting.clear();
+        }
+        state.open > 0
+    }
+
     /// The kept connection, if there was one.
     pub fn kept(&mut self) -> Option<C> {
         self.connection.take()
@@ -231,7 +272,7 @@ impl<C> Pool<C> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open = state.open.saturating_sub(1);
         // Whoever waits longest opens one in its place.
-        while state.open < state.limit {
+        while state.open < state.limit() {
             let Some(waiter) = state.waiting.pop_front() else { return };
             let lease = Lease { connection: None, pool: self.clone(), is_held: true };
             match waiter.send(lease) {

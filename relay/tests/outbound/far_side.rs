@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -44,6 +44,8 @@ pub struct Got {
     pub body: String,
     /// The connection that it came by, from 1 on.
     pub connection: usize,
+    /// When it began.
+    pub at: Instant,
 }
 
 /// What one far side saw.
@@ -56,6 +58,8 @@ pub struct Seen {
     pub cut: usize,
     /// Connections that are over.
     pub over: Vec<usize>,
+    /// The most that were open at once.
+    pub most_open: usize,
 }
 
 pub struct FarSide {
@@ -84,6 +88,7 @@ impl FarSide {
                     let number = {
                         let mut seen = seen.lock().unwrap();
                         seen.connections += 1;
+                        seen.most_open = seen.most_open.max(seen.connections - seen.over.len());
                         seen.connections
                     };
                     let (seen, script) = (seen.clone(), script.clone());
@@ -130,7 +135,7 @@ struct Over;
 impl Session {
     async fn run(&mut self) -> Result<(), Over> {
         self.act(&Step::Greeting, "220 far.example ESMTP").await?;
-        let (mut from, mut to) = (String::new(), Vec::new());
+        let (mut from, mut to) = ((String::new(), Instant::now()), Vec::new());
         loop {
             let line = self.line().await?;
             self.seen.lock().unwrap().commands.push(line.clone());
@@ -143,7 +148,7 @@ impl Session {
                 }
                 "MAIL" => {
                     to.clear();
-                    line[10..].clone_into(&mut from);
+                    from = (line[10..].to_owned(), Instant::now());
                     self.act(&step, "250 2.1.0 ok").await?;
                 }
                 "RCPT" => {
@@ -172,7 +177,7 @@ impl Session {
         }
     }
 
-    async fn data(&mut self, from: &str, to: &mut Vec<String>) -> Result<(), Over> {
+    async fn data(&mut self, (from, at): &(String, Instant), to: &mut Vec<String>) -> Result<(), Over> {
         let mut body = String::new();
         loop {
             let Ok(line) = self.line().await else {
@@ -186,7 +191,7 @@ impl Session {
             body.push_str("\r\n");
         }
         let connection = self.number;
-        let got = Got { from: from.to_owned(), to: std::mem::take(to), body, connection };
+        let got = Got { from: from.clone(), to: std::mem::take(to), body, connection, at: *at };
         let counts = !got.to.is_empty();
         let act = (self.script)(&Step::Dot, self.number);
         // Whoever closes here may have taken it.

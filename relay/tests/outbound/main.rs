@@ -6,6 +6,7 @@
 mod bad_far_sides;
 mod far_side;
 mod fences;
+mod limits;
 mod recipients;
 mod reports;
 mod rig;

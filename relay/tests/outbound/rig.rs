@@ -111,7 +111,7 @@ pub struct Rig {
     pub heartbeat: Heartbeat,
     pub work: TaskTracker,
     background: Vec<tokio::task::JoinHandle<()>>,
-    redis: std::sync::Mutex<Redis>,
+    redis: Arc<std::sync::Mutex<Redis>>,
 }
 
 impl Drop for Rig {
@@ -157,8 +157,16 @@ impl Rig {
     }
 
     pub async fn with(parts: ConfigParts, waits: Waits) -> Self {
-        let redis = Redis::start();
-        let shards = shards(redis.port);
+        Self::over(Arc::new(std::sync::Mutex::new(Redis::start())), parts, waits).await
+    }
+
+    /// Another relay of the same fleet.
+    pub async fn beside(&self, parts: ConfigParts) -> Self {
+        Self::over(self.redis.clone(), parts, Waits::shortened_for_tests(300)).await
+    }
+
+    async fn over(redis: Arc<std::sync::Mutex<Redis>>, parts: ConfigParts, waits: Waits) -> Self {
+        let shards = shards(redis.lock().unwrap().port);
         shards.look().await;
         let (config, source) = ConfigSource::new(Arc::new(Config::from(parts)));
         let metrics = Metrics::new().unwrap();
@@ -179,6 +187,7 @@ impl Rig {
             connectors,
             waits,
             clock: clock::boot_clock(),
+            shards: shards.clone(),
             metrics: metrics.clone(),
             running: heartbeat.running(),
             work: work.clone(),
@@ -212,7 +221,7 @@ impl Rig {
             heartbeat,
             work,
             background,
-            redis: std::sync::Mutex::new(redis),
+            redis,
         };
         until("the gate", || async { rig.partition.lease().gate_closed_for().is_none() }).await;
         rig

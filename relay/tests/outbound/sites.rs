@@ -272,7 +272,7 @@ async fn a_password_is_not_sent_in_clear() {
     assert!(!far.seen(|seen| seen.commands.iter().any(|line| line.starts_with("AUTH"))));
 }
 
-fn rule(name: &str, domain: &str, route: Route) -> postrider_core::config::Rule {
+pub fn rule(name: &str, domain: &str, route: Route) -> postrider_core::config::Rule {
     postrider_core::config::Rule {
         name: postrider_core::config::RuleName::new("mail", "mail", name),
         priority: 0,

@@ -9,6 +9,7 @@ use postrider_mail::{Class, EnhancedCode, ReplyCode};
 use super::{Problem, names, secrets::Secrets, shown};
 use crate::{
     config::{HostAddress, Protocol, Rejection, Route, Smarthost, SmarthostHost},
+    limits::Rate,
     policy::PolicyFields,
     tls_policy::TlsMode,
 };
@@ -17,6 +18,10 @@ use crate::{
 const MOST_AGE: Duration = Duration::from_secs(720 * 3600);
 /// The shortest wait, and the shortest age.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
+/// The longest time that a rate counts in.
+const MOST_PER: Duration = Duration::from_secs(24 * 3600);
+/// The most that a rate counts.
+const MOST_COUNTED: u32 = 1_000_000;
 
 /// What a rule that says no reason says.
 const HELD: &str = "a rule holds this mail";
@@ -148,6 +153,11 @@ pub(super) fn policy(policy: &crds::Policy, field: &str, problems: &mut Vec<Prob
     let retry = policy.retry.clone().unwrap_or_default();
     check_retry(&retry, &format!("{field}.retry"), problems);
     let limits = policy.limits.clone().unwrap_or_default();
+    let told = limits.rate.map(|rate| (rate.messages, rate.per, rate.burst));
+    let rate = self::rate(told, &format!("{field}.limits.rate"), "messages", problems);
+    let told = limits.connection_rate.map(|rate| (rate.connections, rate.per, rate.burst));
+    let connection_rate =
+        self::rate(told, &format!("{field}.limits.connectionRate"), "connections", problems);
     let mut limit = |value: Option<i32>, most: u32, name: &str| {
         value.map(|value| names::bounded(value, most, &format!("{field}.limits.{name}"), problems))
     };
@@ -156,12 +166,30 @@ pub(super) fn policy(policy: &crds::Policy, field: &str, problems: &mut Vec<Prob
         connections: limit(limits.connections, 1_000, "connections"),
         messages_per_connection: limit(limits.messages_per_connection, 100_000, "messagesPerConnection"),
         recipients_per_message: limit(limits.recipients_per_message, 1_000, "recipientsPerMessage"),
+        rate,
+        connection_rate,
         retry_initial: retry.initial.map(crds::Duration::get),
         retry_max: retry.max.map(crds::Duration::get),
         retry_max_age: retry.max_age.map(crds::Duration::get),
         retry_delay_notice: retry.delay_notice.map(crds::Duration::get),
         tls: policy.tls.as_ref().map(|tls| tls_mode(tls.mode)),
     }
+}
+
+/// A rate as it is written: how many, in which time, how many at once.
+fn rate(
+    told: Option<(i32, crds::Duration, Option<i32>)>,
+    field: &str,
+    counted: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Rate> {
+    let (count, per, burst) = told?;
+    if !(LEAST_WAIT..=MOST_PER).contains(&per.get()) {
+        problems.push(Problem::invalid(format!("{field}.per"), per.to_string(), "1s to 24h"));
+    }
+    let count = names::bounded(count, MOST_COUNTED, &format!("{field}.{counted}"), problems);
+    let burst = burst.map(|burst| names::bounded(burst, MOST_COUNTED, &format!("{field}.burst"), problems));
+    Some(Rate::new(count, per.get().clamp(LEAST_WAIT, MOST_PER), burst))
 }
 
 fn check_retry(retry: &crds::Retry, field: &str, problems: &mut Vec<Problem>) {

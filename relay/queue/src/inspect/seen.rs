@@ -10,6 +10,7 @@ use super::{Event, Place, Seen, Suspension, event};
 use crate::{
     answer::{self, Fields},
     error::Unavailable,
+    limit::Limiter,
     record::{
         DeliveryId, Message,
         codec::{Raw, Unreadable},
@@ -68,8 +69,10 @@ pub(super) fn suspension(value: &[u8]) -> Option<Suspension> {
     if text == "by hand" {
         return Some(Suspension::ByHand);
     }
-    let till = text.split(' ').next()?.parse().ok()?;
-    Some(Suspension::Until(Due::from_unix_millis(till)))
+    let mut words = text.split(' ');
+    let until = Due::from_unix_millis(words.next()?.parse().ok()?);
+    let limiter = words.nth(1).and_then(Limiter::named);
+    Some(limiter.map_or(Suspension::Until(until), |limiter| Suspension::Limited { until, limiter }))
 }
 
 /// Adds the events of a message in one entry of the history; returns the entry's ID.

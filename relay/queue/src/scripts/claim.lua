@@ -63,10 +63,12 @@ end
 
 -- Takes from one lane and plans when it is looked at next.
 local function take_from(lane, room)
-  local till, is_void = suspended_until(lane, tag)
+  local till, is_void, few = suspended_until(lane, tag)
   if till > now then
     next_looks[lane] = till
     return 0
+  elseif few and till + LIMITED_FOR > now then
+    room = math.min(room, few)
   elseif is_void or till > 0 then
     write('HDEL', KEYS[5], lane)
   end
@@ -156,8 +158,7 @@ end
 -- Nobody looks at a lane without mail, whose suspension would stay for good: some are looked at each time.
 local some = redis.call('HRANDFIELD', KEYS[5], 4, 'WITHVALUES')
 for at = 1, #some, 2 do
-  local till = string.match(some[at + 1], '^(%d+) ')
-  if till and tonumber(till) <= now then write('HDEL', KEYS[5], some[at]) end
+  if is_past(some[at + 1]) then write('HDEL', KEYS[5], some[at]) end
 end
 write_all('HSET', KEYS[3], claims)
 run_plan()

@@ -6,6 +6,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- What stands in `suspended` for a lane that a person suspended: until that is lifted, the lane is looked at once an hour.
 local BY_HAND, BY_HAND_LOOK = 'by hand', 3600000
+-- For how long it is remembered that a limit let a lane wait: meanwhile few are taken at a look.
+local LIMITED_FOR = 60000
 local writes, touched, counters, depths, looks = {}, {}, {}, {}, {}
 
 -- Lua would print 14 digits of a number.
@@ -28,14 +30,29 @@ local function depth(lane, by)
   count('waiting:' .. class_of(lane), by)
 end
 
--- Until when a lane isn't tried; under another config than `tag` (if given) a suspension counts for nothing.
+-- What stands in `suspended`: until when, by which config and, where a limit lets the lane wait, its name and how many are taken at a
+-- look from then on.
+local function suspension(value)
+  local till, by, limiter, few = string.match(value, '^(%d+) (%S*) ?(%S*) ?(%d*)$')
+  return tonumber(till), by, limiter, tonumber(few)
+end
+
+-- Until when a lane isn't tried; under another config than `tag` (if given) a suspension counts for nothing. Then whether it does, and
+-- how many are taken at a look where a limit let the lane wait.
 local function suspended_until(lane, tag)
   local value = redis.call('HGET', key('suspended'), lane)
   if not value then return 0 end
   if value == BY_HAND then return now + BY_HAND_LOOK, false end
-  local till, by = string.match(value, '^(%d+) (.*)$')
+  local till, by, _, few = suspension(value)
   if not till or (tag and by ~= tag) then return 0, true end
-  return tonumber(till), false
+  return till, false, few
+end
+
+-- Whether what stands there says nothing any more.
+local function is_past(value)
+  if value == BY_HAND then return false end
+  local till, _, _, few = suspension(value)
+  return not till or till + (few and LIMITED_FOR or 0) <= now
 end
 
 -- The lane is looked at no later than this; while it is suspended, when that ends.

@@ -4,9 +4,9 @@ local page = redis.call('HSCAN', KEYS[2], ARGV[3], 'COUNT', 200)
 local lifted = 0
 for at = 1, #page[2], 2 do
   local lane = page[2][at]
-  local till, by = string.match(page[2][at + 1], '^(%d+) (.*)$')
-  local is_over = not till or tonumber(till) <= now
-  if page[2][at + 1] ~= BY_HAND and (is_over or by ~= ARGV[2]) then
+  local value = page[2][at + 1]
+  local _, by = suspension(value)
+  if value ~= BY_HAND and (is_past(value) or by ~= ARGV[2]) then
     write('HDEL', KEYS[2], lane)
     local first = redis.call('ZRANGE', key('lane:' .. lane), 0, 0, 'WITHSCORES')
     if first[2] then write('ZADD', key('lanes:' .. class_of(lane)), first[2], lane) end

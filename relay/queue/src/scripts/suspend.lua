@@ -1,10 +1,18 @@
 -- suspend: a lane isn't tried until a time, unless it is resumed or the config becomes another one. Where a person asks (no config
 -- tag) it isn't until a person resumes it, and what relays find out about the destination changes nothing.
--- KEYS: meta, suspended. ARGV: prefix, lane, wait in ms (0: resume), config tag or empty. Answers 1.
-local lane, wait, by = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+-- Where a limit lets it wait, few are taken at a look for a while afterwards; that doesn't shorten what says that nobody answers.
+-- KEYS: meta, suspended. ARGV: prefix, lane, wait in ms (0: resume, if no limit is named), config tag or empty, then for a limit its
+-- name and how many are taken at a look. Answers 1.
+local lane, wait, by, limiter = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lanes = key('lanes:' .. class_of(lane))
-if by ~= '' and redis.call('HGET', KEYS[2], lane) == BY_HAND then return 1 end
-if wait > 0 then
+local before = by ~= '' and redis.call('HGET', KEYS[2], lane)
+if before == BY_HAND then return 1 end
+if limiter then
+  local till, whose, _, few = suspension(before or '')
+  if whose == by and till > now + wait and not (few and wait > 0) then return 1 end
+  write('HSET', KEYS[2], lane, digits(now + wait) .. ' ' .. by .. ' ' .. limiter .. ' ' .. ARGV[6])
+  if wait > 0 then write('ZADD', lanes, 'XX', digits(now + wait), lane) end
+elseif wait > 0 then
   write('HSET', KEYS[2], lane, by == '' and BY_HAND or digits(now + wait) .. ' ' .. by)
   write('ZADD', lanes, 'XX', digits(now + wait), lane)
 else

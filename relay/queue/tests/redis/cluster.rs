@@ -11,6 +11,7 @@ use postrider_queue::{
     limit::Rate,
     reap::Beat,
     shards::{Shards, ShardsOptions, Standing},
+    slots::Wish,
 };
 
 use self::nodes::Nodes;
@@ -65,8 +66,9 @@ async fn each_partition_is_found_in_its_slot_and_all_that_it_needs_is_there() {
     // Which of them keeps a limit or the slots of a site depends on its name.
     for site in 0..20 {
         let site = format!("site-{site}.example");
-        assert_eq!(shards.grant(&site, &rate, 3).await.expect("an answer").tokens, 3);
-        assert_eq!(shards.take_slots(&site, 2, 5).await.expect("an answer").count, 2);
+        assert_eq!(shards.grant(&site, &rate, 3, 0).await.expect("an answer").tokens, 3);
+        let wish = Wish { used: 0, more: 2, most: 5 };
+        assert_eq!(shards.take_slots(&site, wish).await.expect("an answer").more, 2);
     }
 }
 

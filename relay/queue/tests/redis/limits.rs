@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_queue::limit::Rate;
+use postrider_queue::{limit::Rate, slots::Wish};
 
 use crate::{server::Server, world};
 
@@ -14,7 +14,7 @@ async fn two_pods_together_get_no_more_than_the_rate_and_its_burst() {
     let started = std::time::Instant::now();
     let (mut granted, mut asked) = (0, 0);
     while started.elapsed() < Duration::from_millis(1_500) {
-        let answer = pods[asked % 2].grant("far.example", &rate, 3).await.expect("an answer");
+        let answer = pods[asked % 2].grant("far.example", &rate, 3, 0).await.expect("an answer");
         asked += 1;
         granted += answer.tokens;
         if answer.tokens == 0 {
@@ -28,24 +28,49 @@ async fn two_pods_together_get_no_more_than_the_rate_and_its_burst() {
 }
 
 #[tokio::test]
+async fn the_last_of_a_burst_stays_for_who_is_more_urgent() {
+    let server = Server::start().await;
+    let pod = world::open(&[&server]).await;
+    let rate = Rate { tokens: 1, per: Duration::from_secs(60), burst: 5 };
+    let ask = async |want, reserve| pod.grant("far.example", &rate, want, reserve).await.expect("an answer");
+    assert_eq!(ask(9, 2).await.tokens, 3);
+    let refused = ask(1, 2).await;
+    assert_eq!(refused.tokens, 0);
+    assert!((59..=60).contains(&refused.again_after.as_secs()), "{refused:?}");
+    assert_eq!(ask(1, 1).await.tokens, 1);
+    assert_eq!(ask(9, 0).await.tokens, 1);
+    let refused = ask(1, 2).await;
+    assert!(
+        (179..=180).contains(&refused.again_after.as_secs()),
+        "it waits for what the others took: {refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn slots_are_shared_and_those_of_the_dead_are_free() {
     let server = Server::start().await;
     let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
     let dying = world::register(&pods[0].choose().expect("a partition")).await;
     let survivor = pods[1].choose().expect("a partition");
     world::register(&survivor).await;
-    let take = async |pod: usize, want| pods[pod].take_slots("site", want, 5).await.expect("an answer");
-    let first = take(0, 4).await;
-    assert_eq!(first.count, 4);
-    assert_eq!(take(1, 4).await.count, 1, "one is left");
-    assert_eq!(take(1, 1).await.count, 0, "the fleet has them all");
+    let take = async |pod: usize, used, more| {
+        pods[pod].take_slots("site", Wish { used, more, most: 5 }).await.expect("an answer").more
+    };
+    assert_eq!(take(0, 0, 4).await, 4);
+    assert_eq!(take(1, 0, 4).await, 1, "one is left");
+    assert_eq!(take(1, 1, 1).await, 0, "the fleet has them all");
+    // Told again, nothing is counted twice; what is no longer in use is free.
+    assert_eq!(take(0, 4, 0).await, 0);
+    assert_eq!(take(0, 3, 0).await, 0);
+    assert_eq!(take(1, 1, 4).await, 1);
     // The first pod dies; somebody reaps it.
     survivor.reap(dying, 1).await.expect("an answer");
     survivor.leave(dying).await.expect("an answer");
-    let freed = take(1, 9).await;
-    assert_eq!(freed.count, 4);
-    pods[1].give_slots(freed).await.expect("an answer");
-    assert_eq!(take(1, 9).await.count, 4);
+    assert_eq!(take(1, 2, 9).await, 3);
+    let taken = pods[1].take_slots("site", Wish { used: 5, more: 0, most: 5 }).await.expect("an answer");
+    assert_eq!((taken.more, taken.all), (0, 5));
+    pods[1].leave_book("site", &taken.book).await.expect("an answer");
+    assert_eq!(take(1, 0, 9).await, 5);
 }
 
 #[tokio::test]

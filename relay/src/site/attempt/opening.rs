@@ -25,10 +25,16 @@ impl Run<'_> {
             self.charge_all(failure, stop);
             return None;
         }
+        if !self.may_open().await {
+            return None;
+        }
         let began = Clocked::now();
         let mut intent = self.intent(stop, address);
         let mut fell_back = false;
         let opened = loop {
+            if let Some(permit) = &mut self.permit {
+                permit.opens();
+            }
             let door = self.door(stop, address, intent);
             let opening = Connection::open(&door, &self.shared.connectors, &self.shared.clock);
             let opened = tokio::select! {

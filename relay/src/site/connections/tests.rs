@@ -25,7 +25,7 @@ fn fake(id: u32) -> Fake {
 }
 
 async fn take(pool: &Arc<Pool<Fake>>) -> Lease<Fake> {
-    pool.take(Instant::now() + LONG).await.expect("a connection")
+    pool.take(Instant::now() + LONG, false).await.expect("a connection")
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn no_more_than_the_limit_are_open_and_the_first_who_waits_is_next() {
     let only = take(&pool).await;
     let waits = |name: u32| {
         let pool = pool.clone();
-        tokio::spawn(async move { pool.take(Instant::now() + LONG).await.map(|lease| (name, lease)) })
+        tokio::spawn(async move { pool.take(Instant::now() + LONG, false).await.map(|lease| (name, lease)) })
     };
     let first = waits(1);
     tokio::task::yield_now().await;
@@ -73,7 +73,7 @@ async fn no_more_than_the_limit_are_open_and_the_first_who_waits_is_next() {
 async fn who_stopped_waiting_is_passed_over() {
     let pool = Pool::new(1, LIFETIME);
     let only = take(&pool).await;
-    let gone = pool.take(Instant::now() + Duration::from_secs(1)).await;
+    let gone = pool.take(Instant::now() + Duration::from_secs(1), false).await;
     assert_eq!(gone.err(), Some(NoConnection::TooLate));
     only.keep(fake(1));
     assert_eq!(take(&pool).await.kept().map(|c| c.id), Some(1));
@@ -85,12 +85,12 @@ async fn a_closed_pool_sends_everybody_away_until_it_is_opened() {
     let only = take(&pool).await;
     let waiting = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.take(Instant::now() + LONG).await.err() }
+        async move { pool.take(Instant::now() + LONG, false).await.err() }
     });
     tokio::task::yield_now().await;
     assert!(pool.close().is_empty());
     assert_eq!(waiting.await.unwrap(), Some(NoConnection::Suspended));
-    assert_eq!(pool.take(Instant::now()).await.err(), Some(NoConnection::Suspended));
+    assert_eq!(pool.take(Instant::now(), false).await.err(), Some(NoConnection::Suspended));
     only.keep(fake(1));
     assert!(pool.is_unused(), "a closed pool keeps nothing");
     pool.admit(1);
@@ -103,7 +103,7 @@ async fn a_greater_limit_lets_waiting_attempts_in() {
     let _only = take(&pool).await;
     let waiting = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.take(Instant::now() + LONG).await.is_ok() }
+        async move { pool.take(Instant::now() + LONG, false).await.is_ok() }
     });
     tokio::task::yield_now().await;
     pool.set_limit(2);

@@ -1,0 +1,143 @@
+//! Limits that the whole fleet keeps to, as this relay sees them.
+//! **Owns:** what each limit is called in the store, one gate for each. **Never:** counts (the queue's store does), waits for long:
+//! mail that a limit lets wait goes back to the queue.
+//! A limit is of one set of hosts and of whoever set it. So all domains with the same exchangers share it, and what two rules say is
+//! counted apart. Where no limit is set there is no gate, and nobody asks anything.
+
+mod rate;
+mod slots;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use postrider_core::limits::{FleetLimits, Owned, Owner, Rate};
+use postrider_mail::{Class, HostName};
+use postrider_queue::{Lane, incarnation::Clock, limit::Limiter, shards::Shards};
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use rate::RateGate;
+pub(crate) use slots::Permit;
+use slots::SlotGate;
+
+/// How often slots are given back that nobody needs.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Stores asked at once about slots.
+const ASKED_AT_ONCE: usize = 32;
+
+/// All limits that mail has lately met. Cloning shares.
+#[derive(Clone)]
+pub(super) struct Limits {
+    shards: Shards,
+    clock: Clock,
+    gates: Arc<Mutex<Gates>>,
+}
+
+#[derive(Default)]
+struct Gates {
+    rates: HashMap<(String, Rate), Arc<RateGate>>,
+    slots: HashMap<(String, u32), Arc<SlotGate>>,
+}
+
+/// The limits of one site.
+pub(super) struct OfSite {
+    /// Messages in a time.
+    pub(super) messages: Option<Arc<RateGate>>,
+    /// Connections opened in a time.
+    pub(super) new_connections: Option<Arc<RateGate>>,
+    /// Connections at a time.
+    pub(super) connections: Option<Arc<SlotGate>>,
+}
+
+/// Whose mail asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who<'a> {
+    /// Its lane.
+    pub(super) lane: &'a Lane,
+    /// How urgent it is to a limit.
+    pub(super) urgency: Class,
+}
+
+/// Mail that a limit lets wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutOff {
+    /// Which limit.
+    pub limiter: Limiter,
+    /// For how long.
+    pub wait: Duration,
+    /// How many of a lane are worth a try at a time.
+    pub few: u32,
+    /// Whether that holds for all relays, and not only for this one.
+    pub is_for_all: bool,
+}
+
+impl Limits {
+    pub(super) fn new(shards: Shards, clock: Clock) -> Self {
+        Self { shards, clock, gates: Arc::default() }
+    }
+
+    /// The gates of a site: those of its hosts.
+    pub(super) fn of(&self, hosts: &[(HostName, u16, bool)], limits: &FleetLimits) -> OfSite {
+        if !limits.is_any() {
+            return OfSite { messages: None, new_connections: None, connections: None };
+        }
+        let hosts = digest(hosts);
+        let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{hosts}", limiter.as_str());
+        let mut gates = self.lock();
+        let mut rate = |owned: Option<Owned<Rate>>, limiter| {
+            let Owned { limit, owner } = owned?;
+            let key = key(owner, limiter);
+            let gate = gates.rates.entry((key.clone(), limit)).or_insert_with(|| {
+                Arc::new(RateGate::new(limiter, key, limit, self.shards.clone(), self.clock.clone()))
+            });
+            Some(gate.clone())
+        };
+        let messages = rate(limits.messages, Limiter::MessageRate);
+        let new_connections = rate(limits.new_connections, Limiter::ConnectionRate);
+        let connections = limits.connections.map(|Owned { limit, owner }| {
+            let key = key(owner, Limiter::Connections);
+            let gate = gates.slots.entry((key.clone(), limit)).or_insert_with(|| {
+                Arc::new(SlotGate::new(key, limit, self.shards.clone(), self.clock.clone()))
+            });
+            gate.clone()
+        });
+        OfSite { messages, new_connections, connections }
+    }
+
+    /// Gives back slots and forgets limits that nobody meets, until `stopped`. A relay that ends needn't give anything back: it
+    /// leaves.
+    pub(super) async fn run(&self, stopped: CancellationToken) {
+        let mut ticks = tokio::time::interval(TIDY_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stopped.run_until_cancelled(ticks.tick()).await.is_some() {
+            let slots: Vec<_> = self.lock().slots.values().cloned().collect();
+            let told = stream::iter(slots).for_each_concurrent(ASKED_AT_ONCE, async |gate| gate.tidy().await);
+            if stopped.run_until_cancelled(told).await.is_none() {
+                return;
+            }
+            let now = self.clock.now();
+            let mut gates = self.lock();
+            gates.rates.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused(now));
+            gates.slots.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused());
+        }
+    }
+
+    /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
+    fn lock(&self) -> MutexGuard<'_, Gates> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a set of hosts is called in the store. Every version of every relay must compute the same.
+fn digest(hosts: &[(HostName, u16, bool)]) -> String {
+    let mut hash = Sha256::new();
+    for (name, port, is_implicit_tls) in hosts {
+        hash.update(format!("{name}:{port}:{is_implicit_tls}\n"));
+    }
+    let hash = hash.finalize();
+    hex::encode(hash.get(..16).unwrap_or_default())
+}

@@ -1,0 +1,220 @@
+//! The fleet's connections to one site, this relay's part of them.
+//! **Owns:** how many slots are in use here, when one can be used again, what the store is told of it. **Never:** a connection.
+//! A slot is taken before a connection is opened and kept until it is closed. Where the far side didn't answer our farewell it rests for
+//! a moment first: the far side may still count the connection.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use postrider_mail::Mono;
+use postrider_queue::{
+    incarnation::Clock,
+    limit::Limiter,
+    shards::Shards,
+    slots::{Book, Taken, Wish},
+};
+
+use super::PutOff;
+
+/// How long a slot rests whose connection didn't end in peace.
+const REST: Duration = Duration::from_millis(250);
+/// How long a slot that nobody uses is kept for whoever is next.
+const SPARE_FOR: Duration = Duration::from_secs(1);
+/// How long the store isn't asked again that had no slot.
+const FULL_FOR: Duration = Duration::from_millis(500);
+/// How long mail waits that found no slot: connections of others end, or take the mail.
+const WAIT: Duration = Duration::from_secs(1);
+/// How many of a lane are worth a try at a time where slots are rare.
+const FEW: u32 = 4;
+/// Books that we may still stand in; more are never open at once but where shards come and go by the second.
+const BOOKS_MAX: usize = 8;
+
+/// The slots of one site.
+pub(crate) struct SlotGate {
+    key: String,
+    most: u32,
+    shards: Shards,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Whoever holds it tells the store.
+    telling: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    /// Slots that the store counts as ours: of connections, and spare ones.
+    used: u32,
+    /// Spare ones, since when; the first that came back first.
+    spare: VecDeque<Spare>,
+    /// Connections that should end rather than go on: the fleet has too many.
+    excess: u32,
+    /// Where we are counted.
+    book: Option<Book>,
+    /// Where we no longer are, and should be taken out.
+    left: Vec<Book>,
+    /// Whether the store may believe something else.
+    is_untold: bool,
+    full_until: Mono,
+}
+
+struct Spare {
+    since: Mono,
+    is_at_peace: bool,
+}
+
+/// The right to one connection.
+pub(crate) struct Permit {
+    gate: Arc<SlotGate>,
+    is_at_peace: bool,
+}
+
+impl SlotGate {
+    pub(super) fn new(key: String, most: u32, shards: Shards, clock: Clock) -> Self {
+        let state = State {
+            used: 0,
+            spare: VecDeque::new(),
+            excess: 0,
+            book: None,
+            left: Vec::new(),
+            is_untold: false,
+            full_until: Mono::from_start(Duration::ZERO),
+        };
+        Self { key, most, shards, clock, state: Mutex::new(state), telling: tokio::sync::Mutex::default() }
+    }
+
+    /// Takes a slot.
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<Permit, PutOff> {
+        if let Some(found) = self.take_here() {
+            return found;
+        }
+        let _telling = self.telling.lock().await;
+        // Whoever told before may have found that there is none.
+        if let Some(found) = self.take_here() {
+            return found;
+        }
+        let more = self.tell(1).await;
+        let mut state = self.state();
+        if more == Some(1) {
+            state.used += 1;
+            return Ok(self.permit());
+        }
+        state.full_until = self.clock.now().after(FULL_FOR);
+        Err(put_off())
+    }
+
+    /// A spare slot; or that there is none, as far as is known here.
+    fn take_here(self: &Arc<Self>) -> Option<Result<Permit, PutOff>> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let is_usable = |spare: &Spare| spare.is_at_peace || now.since(spare.since) >= REST;
+        match state.spare.iter().position(is_usable) {
+            Some(at) if state.excess == 0 => {
+                state.spare.remove(at);
+                Some(Ok(self.permit()))
+            }
+            _ if state.full_until > now => Some(Err(put_off())),
+            _ => None,
+        }
+    }
+
+    /// Tells the store what is in use here and takes more. None, if it gave no answer: it is told again.
+    async fn tell(&self, more: u32) -> Option<u32> {
+        let used = {
+            let mut state = self.state();
+            state.is_untold = true;
+            state.used
+        };
+        match self.shards.take_slots(&self.key, Wish { used, more, most: self.most }).await {
+            Ok(Taken { more, all, book }) => {
+                let mut state = self.state();
+                state.is_untold = false;
+                state.excess = all.saturating_sub(self.most);
+                let before = state.book.replace(book.clone()).filter(|before| *before != book);
+                if state.left.len() < BOOKS_MAX {
+                    state.left.extend(before);
+                }
+                state.left.retain(|left| *left != book);
+                Some(more)
+            }
+            Err(why) => {
+                tracing::debug!(limit = Limiter::Connections.as_str(), %why, "the keeper of slots gave no answer");
+                None
+            }
+        }
+    }
+
+    /// Gives back spare slots, and tells a new keeper what is in use.
+    pub(super) async fn tidy(&self) {
+        let is_due = {
+            let now = self.clock.now();
+            let mut state = self.state();
+            let before = state.spare.len();
+            state.spare.retain(|spare| now.since(spare.since) < SPARE_FOR);
+            let given = u32::try_from(before - state.spare.len()).unwrap_or(u32::MAX);
+            state.is_untold |= given > 0;
+            // Under the lock of whoever tells: a spare slot is never both given back and taken.
+            state.used = state.used.saturating_sub(given);
+            let is_elsewhere = || self.shards.slot_book(&self.key).is_ok_and(|book| state.book != Some(book));
+            state.is_untold || (state.used > 0 && is_elsewhere())
+        };
+        if is_due {
+            let _telling = self.telling.lock().await;
+            self.tell(0).await;
+        }
+        let left = self.state().left.first().cloned();
+        if let Some(book) = left
+            && self.shards.leave_book(&self.key, &book).await.is_ok()
+        {
+            self.state().left.retain(|one| *one != book);
+        }
+    }
+
+    /// Whether a new one would be as good.
+    pub(super) fn is_unused(&self) -> bool {
+        let state = self.state();
+        state.used == 0 && !state.is_untold && state.left.is_empty()
+    }
+
+    fn permit(self: &Arc<Self>) -> Permit {
+        Permit { gate: self.clone(), is_at_peace: true }
+    }
+
+    /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// A connection is about to be opened.
+    pub(crate) fn opens(&mut self) {
+        self.is_at_peace = false;
+    }
+
+    /// The far side has closed it too.
+    pub(crate) fn closed(&mut self) {
+        self.is_at_peace = true;
+    }
+
+    /// Whether a kept connection may be used again. One too many ends: asked for each that is about to be used.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let mut state = self.gate.state();
+        let may = state.excess == 0;
+        state.excess = state.excess.saturating_sub(1);
+        may
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let since = self.gate.clock.now();
+        let is_at_peace = self.is_at_peace;
+        self.gate.state().spare.push_back(Spare { since, is_at_peace });
+    }
+}
+
+const fn put_off() -> PutOff {
+    PutOff { limiter: Limiter::Connections, wait: WAIT, few: FEW, is_for_all: false }
+}

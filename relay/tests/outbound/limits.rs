@@ -1,0 +1,138 @@
+//! Limits that hold for all relays of a fleet together, counted by the far side.
+
+use std::time::{Duration, Instant};
+
+use postrider_core::{config::ConfigParts, limits::Rate};
+use postrider_mail::Class;
+use postrider_queue::{inspect::Suspension, limit::Limiter};
+use postrider_smtp::timer::Waits;
+
+use crate::{
+    far_side::{Act, FarSide, Got, Step},
+    rig::{Rig, lane, parts, to, until},
+};
+
+const TEXT: &str = "Subject: hello\r\n\r\nhello\r\n";
+/// How long a token may take on its way to the far side on a machine that does other things too: as long as the queue lets it live.
+const ON_ITS_WAY: Duration = postrider_queue::limit::TOKEN_LIFE;
+
+async fn fleet(count: usize, parts: &ConfigParts) -> Vec<Rig> {
+    let first = Rig::with(parts.clone(), Waits::shortened_for_tests(300)).await;
+    let mut fleet = vec![first];
+    while fleet.len() < count {
+        fleet.push(fleet[0].beside(parts.clone()).await);
+    }
+    fleet
+}
+
+/// In no window are there more than the rate and its burst let through.
+fn keeps_to(rate: Rate, messages: &[Got]) {
+    let mut times: Vec<Instant> = messages.iter().map(|got| got.at).collect();
+    times.sort();
+    for (from, first) in times.iter().enumerate() {
+        for (to, last) in times.iter().enumerate().skip(from) {
+            let window = last.duration_since(*first) + ON_ITS_WAY;
+            let due = window.as_secs_f64() / rate.per.as_secs_f64() * f64::from(rate.count);
+            let most = due + f64::from(rate.burst) + 1.0;
+            let count = to - from + 1;
+            assert!(count as f64 <= most, "{count} messages within {window:?}; at most {most}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_that_come_and_go_keep_to_one_rate_for_all_domains_of_a_site() {
+    let far = FarSide::usual().await;
+    let rate = Rate::new(20, Duration::from_secs(1), Some(10));
+    let mut parts = parts(to(&[&far]));
+    parts.defaults.rate = Some(rate);
+    let mut fleet = fleet(4, &parts).await;
+    let began = Instant::now();
+    for n in 0..200 {
+        fleet[n % 4].queue("a@app.example", &[&format!("b@d{}.example", n % 12)], TEXT).await;
+    }
+    until("some have gone", || async { far.messages().len() > 40 }).await;
+    drop(fleet.pop());
+    fleet.push(fleet[0].beside(parts.clone()).await);
+    until("all have gone", || async { far.messages().len() >= 200 }).await;
+    let took = began.elapsed();
+    keeps_to(rate, &far.messages());
+    // What the one that ended had in hand waits until it is found dead.
+    assert!(took < Duration::from_secs(17), "{took:?} for what takes 9.5 s");
+    let waits = |rig: &Rig| rig.metrics.outbound.limit_waits.with_label_values(&["message-rate"]).get();
+    assert!(fleet.iter().map(waits).sum::<u64>() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_far_side_never_sees_more_connections_than_the_fleet_may_have() {
+    let far = FarSide::start(|step, _| match step {
+        Step::Dot => Act::Late(Duration::from_millis(30)),
+        Step::Greeting | Step::Command(_) => Act::Usual,
+    })
+    .await;
+    let mut parts = parts(to(&[&far]));
+    parts.defaults.connections = Some(5);
+    parts.defaults.messages_per_connection = Some(20);
+    let mut fleet = fleet(4, &parts).await;
+    for n in 0..400 {
+        fleet[n % 4].queue("a@app.example", &[&format!("b@d{}.example", n % 50)], TEXT).await;
+    }
+    until("some have gone", || async { far.messages().len() > 100 }).await;
+    drop(fleet.pop());
+    until("all have gone", || async { far.messages().len() >= 400 }).await;
+    assert_eq!(far.seen(|seen| seen.most_open), 5);
+    // Nobody keeps what nobody uses: another relay gets it all.
+    let late = fleet[0].beside(parts).await;
+    drop(fleet);
+    for n in 0..40 {
+        late.queue("a@app.example", &[&format!("b@d{n}.example")], TEXT).await;
+    }
+    until("those too", || async { far.messages().len() >= 440 }).await;
+    assert_eq!(far.seen(|seen| seen.most_open), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounce_does_not_wait_behind_bulk_mail_and_the_limit_is_named() {
+    let far = FarSide::usual().await;
+    let rate = Rate::new(2, Duration::from_secs(1), Some(4));
+    let mut parts = parts(to(&[&far]));
+    parts.defaults.rate = Some(rate);
+    let mut bulk = crate::sites::rule("news", "bulk.example", parts.default_route.clone());
+    bulk.route = None;
+    bulk.policy.class = Some(Class::Bulk);
+    parts.rules = vec![bulk];
+    let rig = Rig::with(parts, Waits::shortened_for_tests(300)).await;
+    for _ in 0..40 {
+        rig.queue("a@app.example", &["b@bulk.example"], TEXT).await;
+    }
+    let mut bulk_lane = lane("b@bulk.example");
+    bulk_lane.class = Class::Bulk;
+    until("the limit is named", || async {
+        let lanes = rig.partition.top_lanes(5).await.unwrap();
+        let suspended = lanes.into_iter().find(|view| view.lane == bulk_lane).and_then(|view| view.suspended);
+        matches!(suspended, Some(Suspension::Limited { limiter: Limiter::MessageRate, .. }))
+    })
+    .await;
+    let before = far.messages().len();
+    let id = rig.queue("", &["b@far.example"], TEXT).await;
+    rig.ended(&id).await;
+    let bounce = far.messages().iter().position(|got| got.from.starts_with("<>")).unwrap();
+    assert!(bounce <= before + 2, "{bounce} went before it, {before} had gone already");
+    keeps_to(rate, &far.messages());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_opened_no_faster_than_the_fleet_may() {
+    let far = FarSide::usual().await;
+    let mut parts = parts(to(&[&far]));
+    parts.defaults.connection_rate = Some(Rate::new(2, Duration::from_secs(1), Some(2)));
+    parts.defaults.messages_per_connection = Some(1);
+    let fleet = fleet(2, &parts).await;
+    let began = Instant::now();
+    for n in 0..12 {
+        fleet[n % 2].queue("a@app.example", &["b@far.example"], TEXT).await;
+    }
+    until("all have gone", || async { far.messages().len() >= 12 }).await;
+    assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(far.connections(), 12);
+}
