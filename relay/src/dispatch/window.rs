@@ -28,6 +28,8 @@ const PROVEN_FOR: Duration = Duration::from_secs(60);
 const SHARE_WAIT: Duration = Duration::from_millis(250);
 /// How long mail stays away whose lane is on probe.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// How long mail stays away at most whose lane a limit lets wait, as far as this relay knows.
+const LIMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// By then the queue has been told of a suspension, or doesn't answer.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 /// Lanes remembered without anything at work; the oldest knowledge goes first when there are more.
@@ -199,8 +201,12 @@ impl Window {
 
     /// How long a delivery of the lane had better stay away that wasn't admitted.
     pub fn wait_of(&self, lane: &Lane) -> Duration {
-        let is_on_probe = self.lock().lanes.get(lane).is_some_and(|known| known.is_on_probe);
-        self.suspended_for(lane).unwrap_or(if is_on_probe { PROBE_WAIT } else { SHARE_WAIT })
+        let (is_on_probe, is_limit) = self.lock().lanes.get(lane).map_or((false, false), |known| {
+            (known.is_on_probe, known.suspended.is_some_and(|suspended| suspended.is_limit))
+        });
+        let wait = self.suspended_for(lane).unwrap_or(if is_on_probe { PROBE_WAIT } else { SHARE_WAIT });
+        // The queue has handed it out, so another relay may send it before this one does.
+        if is_limit { wait.min(LIMIT_WAIT_MAX) } else { wait }
     }
 
     /// All lanes may be tried again: another config says where mail goes.

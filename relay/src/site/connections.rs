@@ -39,9 +39,15 @@ struct State<C> {
     limit: usize,
     /// No more than these for a moment, as nobody may open another now.
     cap: Option<(usize, Instant)>,
-    waiting: VecDeque<oneshot::Sender<Lease<C>>>,
+    /// The urgent ones first, each kind in its order.
+    waiting: VecDeque<Waiter<C>>,
     /// Set when the site isn't to be tried: whoever waits is sent away.
     is_closed: bool,
+}
+
+struct Waiter<C> {
+    grant: oneshot::Sender<Lease<C>>,
+    is_urgent: bool,
 }
 
 /// The right to one connection of a site: a kept one, or none yet. Dropped, its place is free again.
@@ -95,11 +101,12 @@ impl<C: Reusable> Pool<C> {
                 return Err(NoConnection::Crowded);
             }
             let (grant, waiter) = oneshot::channel();
-            if is_urgent {
-                state.waiting.push_front(grant);
+            let behind = if is_urgent {
+                state.waiting.partition_point(|waiter| waiter.is_urgent)
             } else {
-                state.waiting.push_back(grant);
-            }
+                state.waiting.len()
+            };
+            state.waiting.insert(behind, Waiter { grant, is_urgent });
             waiter
         };
         match tokio::time::timeout_at(deadline, waiter).await {
@@ -188,7 +195,7 @@ impl<C: Reusable> Pool<C> {
                     }
                     return;
                 };
-                match waiter.send(lease) {
+                match waiter.grant.send(lease) {
                     Ok(()) => break,
                     Err(refused) => lease = refused,
                 }
@@ -275,7 +282,7 @@ impl<C> Pool<C> {
         while state.open < state.limit() {
             let Some(waiter) = state.waiting.pop_front() else { return };
             let lease = Lease { connection: None, pool: self.clone(), is_held: true };
-            match waiter.send(lease) {
+            match waiter.grant.send(lease) {
                 Ok(()) => state.open += 1,
                 // Its drop would lock again.
                 Err(mut refused) => refused.is_held = false,

@@ -22,6 +22,7 @@ async fn facts(redis: &Redis) -> Facts {
         shutdown.stop_running.clone(),
         Waits::default(),
         metrics.clone(),
+        redis.shards().await,
     );
     let pulse = Heartbeat::start(Vec::new(), &metrics).expect("a thread").pulse();
     Facts { shards: redis.shards().await, sites, pulse, metrics, shutdown, ages: Mutex::default() }

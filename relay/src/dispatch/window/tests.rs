@@ -102,3 +102,20 @@ async fn what_is_forgotten_is_only_what_is_idle() {
     assert_eq!((known(&idle), known(&busy), known(&dead)), (false, true, true));
     drop(slot);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_lets_wait_goes_on_without_a_probe_however_well_the_far_side_answers() {
+    let window = Window::new(100);
+    let lane = lane("far.example");
+    let slot = window.reserve(&lane).unwrap();
+    assert!(window.limit(&lane, Duration::from_secs(3)), "that is news");
+    assert!(!window.limit(&lane, Duration::from_secs(2)), "that isn't");
+    assert!(window.reserve(&lane).is_none() && window.admit(&lane).is_none());
+    assert_eq!(window.wait_of(&lane), LIMIT_WAIT_MAX, "another relay may send it");
+    assert!(!window.delivered(&lane), "nobody has to be told");
+    assert!(window.reserve(&lane).is_none(), "it is limited all the same");
+    drop(slot);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let both = (window.admit(&lane), window.reserve(&lane));
+    assert!(both.0.is_some() && both.1.is_some());
+}

@@ -121,3 +121,45 @@ async fn what_is_idle_for_long_is_taken_out() {
     assert_eq!(stale, [1]);
     assert_eq!(pool.load(), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_urgent_goes_before_the_others_in_their_order() {
+    let pool = Pool::new(1, LIFETIME);
+    let mut lease = take(&pool).await;
+    let mut waiting = Vec::new();
+    for (name, is_urgent) in [(3, false), (1, true), (4, false), (2, true)] {
+        let pool = pool.clone();
+        waiting.push(tokio::spawn(async move {
+            pool.take(Instant::now() + LONG, is_urgent).await.map(|lease| (name, lease))
+        }));
+        tokio::task::yield_now().await;
+    }
+    for name in 1..=4 {
+        lease.keep(fake(0));
+        let (done, _, others) = futures::future::select_all(waiting).await;
+        let (next, taken) = done.unwrap().expect("a connection");
+        assert_eq!(next, name);
+        (lease, waiting) = (taken, others);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_open_one_waits_for_those_that_are_open_or_goes_if_none_is() {
+    let pool = Pool::new(5, LIFETIME);
+    let open = take(&pool).await;
+    assert!(take(&pool).await.refused(), "one is open");
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.take(Instant::now() + LONG, false).await.map(|mut lease| lease.kept().is_some()) }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(pool.load(), (1, 1), "nobody opens another meanwhile");
+    open.keep(fake(1));
+    assert_eq!(waiting.await.unwrap(), Ok(true));
+    tokio::time::advance(CAPPED_FOR).await;
+    let mut both = (take(&pool).await, take(&pool).await);
+    assert!(both.0.kept().is_none() && both.1.kept().is_none(), "asked again after a while");
+    drop(both.0);
+    assert!(!both.1.refused(), "there is none to wait for");
+    assert_eq!(pool.load(), (0, 0));
+}
