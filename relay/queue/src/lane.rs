@@ -39,6 +39,17 @@ pub struct Lane {
 )]
 pub struct InvalidLane(String);
 
+/// How a limit lets a lane wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// Which limit.
+    pub limiter: Limiter,
+    /// For how long.
+    pub wait: Duration,
+    /// How many are worth a try at a time from then on.
+    pub few: u32,
+}
+
 /// What a config is called where lanes are suspended under it: a suspension by another config counts for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConfigTag(Box<str>);
@@ -125,21 +136,14 @@ impl Partition {
         self.tell_of(lane, millis(wait).max(1), config.as_str(), &[]).await
     }
 
-    /// A limit lets `lane` wait: nothing of it is claimed for `wait` from now, and for a minute after that `few` at a time. A
+    /// A limit lets `lane` wait: nothing of it is claimed for a time from now, and for a minute after that a few at a time. A
     /// suspension for longer, as nobody answers, stays; and so does a person's.
     ///
     /// # Errors
     /// If the store gave no answer.
-    pub async fn limit(
-        &self,
-        lane: &Lane,
-        wait: Duration,
-        limiter: Limiter,
-        few: u32,
-        config: &ConfigTag,
-    ) -> Result<(), Unavailable> {
-        let few = few.max(1).to_string();
-        self.tell_of(lane, millis(wait), config.as_str(), &[limiter.as_str(), &few]).await
+    pub async fn limit(&self, lane: &Lane, limited: &Limited, config: &ConfigTag) -> Result<(), Unavailable> {
+        let few = limited.few.max(1).to_string();
+        self.tell_of(lane, millis(limited.wait), config.as_str(), &[limited.limiter.as_str(), &few]).await
     }
 
     /// `lane` is claimed from again, if not a person suspended it.

@@ -33,7 +33,7 @@ use crate::{
     mta_sts::Policies,
     settle::Settler,
     shutdown::Shutdown,
-    site::Sites,
+    site::{SiteParts, Sites},
     tls::connect::Connectors,
     tls_report::TlsReports,
 };
@@ -108,14 +108,14 @@ pub struct Opened {
 pub fn build(parts: Parts) -> Outbound {
     let (window, desks) = (Window::new(WINDOW), Desks::default());
     let stopped = &parts.shutdown.stop_serving;
-    let sites = Sites::new(
-        parts.connectors,
-        parts.clock,
-        parts.shutdown.stop_running.clone(),
-        parts.waits,
-        parts.metrics.clone(),
-        parts.shards,
-    );
+    let sites = Sites::new(SiteParts {
+        connectors: parts.connectors,
+        clock: parts.clock,
+        stopping: parts.shutdown.stop_running.clone(),
+        waits: parts.waits,
+        metrics: parts.metrics.clone(),
+        shards: parts.shards,
+    });
     let follow = follow_config(desks.clone(), window.clone(), parts.config.clone(), stopped.clone());
     let limits = keep_limits(sites.clone(), stopped.clone());
     let serving: Vec<Task> =

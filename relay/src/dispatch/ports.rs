@@ -114,14 +114,16 @@ impl Store for LiveStore {
 
     async fn put_off(&self, lane: &Lane, put_off: PutOff) {
         // One tells for all that were about to go.
-        if !self.lanes.window.limit(lane, put_off.wait) {
+        if !self.lanes.window.limit(lane, put_off.limited.wait) {
             return;
         }
         let tag = &tag(&self.lanes.config.current());
-        let PutOff { limiter, wait, few, is_for_all } = put_off;
-        // Others may have what this relay lacks: they only learn to take few.
-        let wait = if is_for_all { wait } else { Duration::ZERO };
-        let tell = |partition: Partition| async move { partition.limit(lane, wait, limiter, few, tag).await };
+        let PutOff { mut limited, is_for_all } = put_off;
+        if !is_for_all {
+            // Others may have what this relay lacks: they only learn to take few.
+            limited.wait = Duration::ZERO;
+        }
+        let tell = |partition: Partition| async move { partition.limit(lane, &limited, tag).await };
         self.lanes.tell_all(lane, tell).await;
     }
 

@@ -121,7 +121,7 @@ pub(super) async fn run(
     let over = Over { lost, stopping: &shared.stopping };
     let started = Clocked::now();
     let who = limited::who(order);
-    let Place { lease: place, permit } = limited::connection(shared, site, over, who).await?;
+    let limited::Place { lease: place, permit } = limited::connection(shared, site, over, who).await?;
     let mut run = Run {
         shared,
         site,
@@ -139,13 +139,6 @@ pub(super) async fn run(
     };
     run.all_hosts(place).await;
     run.finish()
-}
-
-/// One of the site's connections, or the right to open one.
-struct Place {
-    lease: Lease<Held>,
-    /// The fleet's slot for one that is to be opened, where it counts them.
-    permit: Option<Permit>,
 }
 
 struct Run<'a> {

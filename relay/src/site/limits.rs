@@ -16,7 +16,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use postrider_core::limits::{FleetLimits, Owned, Owner, Rate};
 use postrider_mail::{Class, HostName};
-use postrider_queue::{Lane, incarnation::Clock, limit::Limiter, shards::Shards};
+use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter, shards::Shards};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -65,12 +65,8 @@ pub(super) struct Who<'a> {
 /// Mail that a limit lets wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutOff {
-    /// Which limit.
-    pub limiter: Limiter,
-    /// For how long.
-    pub wait: Duration,
-    /// How many of a lane are worth a try at a time.
-    pub few: u32,
+    /// Which limit, for how long, how many next time.
+    pub limited: Limited,
     /// Whether that holds for all relays, and not only for this one.
     pub is_for_all: bool,
 }

@@ -9,6 +9,7 @@ use super::{admin::Facts as _, *};
 use crate::{
     clock,
     heartbeat::Heartbeat,
+    site::SiteParts,
     testkit::{Redis, until},
     tls::connect::Connectors,
 };
@@ -16,14 +17,14 @@ use crate::{
 async fn facts(redis: &Redis) -> Facts {
     let metrics = Metrics::new().expect("names are unique");
     let shutdown = Shutdown::default();
-    let sites = Sites::new(
-        Connectors::new(&[]).expect("roots"),
-        clock::boot_clock(),
-        shutdown.stop_running.clone(),
-        Waits::default(),
-        metrics.clone(),
-        redis.shards().await,
-    );
+    let sites = Sites::new(SiteParts {
+        connectors: Connectors::new(&[]).expect("roots"),
+        clock: clock::boot_clock(),
+        stopping: shutdown.stop_running.clone(),
+        waits: Waits::default(),
+        metrics: metrics.clone(),
+        shards: redis.shards().await,
+    });
     let pulse = Heartbeat::start(Vec::new(), &metrics).expect("a thread").pulse();
     Facts { shards: redis.shards().await, sites, pulse, metrics, shutdown, ages: Mutex::default() }
 }

@@ -8,7 +8,7 @@ use postrider_core::limits::urgency;
 use postrider_mail::{Class, ReversePath};
 use tokio::time::Instant;
 
-use super::{NoConnection, NotTried, Order, Permit, Place, PutOff, Room, Run, Shared, Site, Who};
+use super::{Held, Lease, NoConnection, NotTried, Order, Permit, PutOff, Room, Run, Shared, Site, Who};
 use crate::client::{Connection, Over};
 
 /// How long an attempt waits for a connection of its site.
@@ -18,6 +18,13 @@ const CROWDED_WAIT: Duration = Duration::from_secs(2);
 /// How long a far side may take to answer QUIT where the fleet counts its connections.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
+/// One of the site's connections, or the right to open one.
+pub(super) struct Place {
+    pub(super) lease: Lease<Held>,
+    /// The fleet's slot for one that is to be opened, where it counts them.
+    pub(super) permit: Option<Permit>,
+}
+
 /// Whose mail it is, to limits.
 pub(super) fn who<'a>(order: &Order<'a>) -> Who<'a> {
     let lane = &order.delivery.lane;
@@ -26,9 +33,9 @@ pub(super) fn who<'a>(order: &Order<'a>) -> Who<'a> {
 
 /// Mail that a limit lets wait. Counts it.
 pub(super) fn not_tried(shared: &Shared, put_off: PutOff) -> NotTried {
-    shared.metrics.outbound.limit_waits.with_label_values(&[put_off.limiter.as_str()]).inc();
+    shared.metrics.outbound.limit_waits.with_label_values(&[put_off.limited.limiter.as_str()]).inc();
     let why = "a limit of the fleet lets it wait";
-    NotTried { wait: put_off.wait, why, is_site_down: false, put_off: Some(put_off) }
+    NotTried { wait: put_off.limited.wait, why, is_site_down: false, put_off: Some(put_off) }
 }
 
 /// Waits for one of the site's connections, or the right to open one.
@@ -109,11 +116,11 @@ impl Run<'_> {
         loop {
             match gate.token(self.who).await {
                 Ok(()) => return true,
-                Err(put_off) if has_begun && Instant::now() + put_off.wait < until => {
+                Err(put_off) if has_begun && Instant::now() + put_off.limited.wait < until => {
                     tokio::select! {
                         biased;
                         () = self.fence.over.wait() => {}
-                        () = tokio::time::sleep(put_off.wait) => continue,
+                        () = tokio::time::sleep(put_off.limited.wait) => continue,
                     }
                     self.put_off = Some(put_off);
                 }

@@ -16,6 +16,7 @@ use postrider_mail::{Class, Mono};
 use postrider_queue::{
     Lane,
     incarnation::Clock,
+    lane::Limited,
     limit::{self, Limiter},
     shards::Shards,
 };
@@ -128,7 +129,7 @@ impl RateGate {
         let mut state = self.door(who).state();
         let open = state.open.max(now.after(Duration::from_millis(1)));
         let turn = state.turns.of(who.lane.clone(), now, open, self.rate.per_token() * few);
-        PutOff { limiter: self.limiter, wait: turn.since(now), few, is_for_all: true }
+        PutOff { limited: Limited { limiter: self.limiter, wait: turn.since(now), few }, is_for_all: true }
     }
 
     /// Whether a new one would be as good.

@@ -12,6 +12,7 @@ use std::{
 use postrider_mail::Mono;
 use postrider_queue::{
     incarnation::Clock,
+    lane::Limited,
     limit::Limiter,
     shards::Shards,
     slots::{Book, Taken, Wish},
@@ -216,5 +217,5 @@ impl Drop for Permit {
 }
 
 const fn put_off() -> PutOff {
-    PutOff { limiter: Limiter::Connections, wait: WAIT, few: FEW, is_for_all: false }
+    PutOff { limited: Limited { limiter: Limiter::Connections, wait: WAIT, few: FEW }, is_for_all: false }
 }

@@ -7,6 +7,7 @@ use postrider_queue::{
     ClaimRequest, ConfigTag, Ending, Lane, Start,
     claim::ClaimError,
     inspect::{Place, Suspension},
+    lane::Limited,
     limit::Limiter,
 };
 
@@ -62,22 +63,26 @@ async fn a_lane_that_a_limit_lets_wait_is_named_and_taken_from_a_few_at_a_time()
         pod.enqueue_due(&["b"]).await;
     }
     let wait = Duration::from_millis(300);
-    pod.partition.limit(&lane, wait, Limiter::MessageRate, 2, &config()).await.expect("an answer");
+    let limit = async |wait, limiter, few| {
+        let limited = Limited { limiter, wait, few };
+        pod.partition.limit(&lane, &limited, &config()).await.expect("an answer");
+    };
+    limit(wait, Limiter::MessageRate, 2).await;
     assert!(pod.claim().await.is_empty());
     let seen = async || pod.partition.top_lanes(5).await.expect("an answer")[0].suspended;
     assert!(matches!(seen().await, Some(Suspension::Limited { limiter: Limiter::MessageRate, .. })));
     tokio::time::sleep(Duration::from_millis(310)).await;
     assert_eq!((pod.claim().await.len(), pod.claim().await.len()), (2, 2));
     // What waits for connections is tried by whoever has some.
-    pod.partition.limit(&lane, NOW, Limiter::Connections, 1, &config()).await.expect("an answer");
+    limit(NOW, Limiter::Connections, 1).await;
     assert!(matches!(seen().await, Some(Suspension::Limited { limiter: Limiter::Connections, .. })));
     assert_eq!(pod.claim().await.len(), 1);
     // That nobody answers says more.
     pod.partition.suspend(&lane, HOUR, &config()).await.expect("an answer");
-    pod.partition.limit(&lane, wait, Limiter::MessageRate, 2, &config()).await.expect("an answer");
+    limit(wait, Limiter::MessageRate, 2).await;
     assert!(matches!(seen().await, Some(Suspension::Until(_))));
     pod.partition.resume(&lane, &config()).await.expect("an answer");
-    pod.partition.limit(&lane, HOUR, Limiter::MessageRate, 2, &config()).await.expect("an answer");
+    limit(HOUR, Limiter::MessageRate, 2).await;
     assert_eq!(pod.partition.resume_other(&ConfigTag::new("new")).await, Ok(1));
     assert_eq!(pod.claim().await.len(), 4, "another config has other limits");
 }
