@@ -14,7 +14,10 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use postrider_core::limits::{FleetLimits, Owned, Owner, Rate};
+use postrider_core::{
+    limits::{FleetLimits, Owned, Owner, Rate},
+    tls_policy::Protection,
+};
 use postrider_mail::{Class, HostName};
 use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter, shards::Shards};
 use sha2::{Digest as _, Sha256};
@@ -77,7 +80,7 @@ impl Limits {
     }
 
     /// The gates of a site: those of its hosts.
-    pub(super) fn of(&self, hosts: &[(HostName, u16, bool)], limits: &FleetLimits) -> OfSite {
+    pub(super) fn of(&self, hosts: &[(HostName, u16, bool, Protection)], limits: &FleetLimits) -> OfSite {
         if !limits.is_any() {
             return OfSite { messages: None, new_connections: None, connections: None };
         }
@@ -128,10 +131,10 @@ impl Limits {
     }
 }
 
-/// What a set of hosts is called in the store. Every version of every relay must compute the same.
-fn digest(hosts: &[(HostName, u16, bool)]) -> String {
+/// What a set of hosts is called in the store, however they are protected. Every version of every relay must compute the same.
+fn digest(hosts: &[(HostName, u16, bool, Protection)]) -> String {
     let mut hash = Sha256::new();
-    for (name, port, is_implicit_tls) in hosts {
+    for (name, port, is_implicit_tls, _) in hosts {
         hash.update(format!("{name}:{port}:{is_implicit_tls}\n"));
     }
     let hash = hash.finalize();
