@@ -354,8 +354,11 @@ fn now() -> Due {
 }
 
 /// Waits for a state, at most 20 s.
+/// How long a state is waited for that has to come: for ever, to a person.
+const WAITED_MAX: Duration = Duration::from_secs(120);
+
 pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + WAITED_MAX;
     while !is_so().await {
         assert!(Instant::now() < deadline, "waited in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

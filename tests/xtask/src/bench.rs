@@ -34,7 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     figures::Figures,
-    own::{backlog, besides, failover, idle, isolation, pair},
+    own::{backlog, besides, failover, idle, isolation, limits, pair},
     workload::{Far, Workload},
 };
 use crate::{steps::cargo, tools};
@@ -77,6 +77,10 @@ struct Plan {
     kills: usize,
     idle_for: Duration,
     trickles: usize,
+    /// Sites whose limit lets mail wait.
+    limited_sites: usize,
+    /// How long a limit is watched.
+    limited_for: Duration,
 }
 
 /// Runs it: first builds what ships, then runs again as built so.
@@ -160,6 +164,8 @@ impl Plan {
                 kills: 1,
                 idle_for: Duration::from_secs(10),
                 trickles: 1,
+                limited_sites: 1_000,
+                limited_for: Duration::from_secs(30),
             };
         }
         Self {
@@ -173,6 +179,8 @@ impl Plan {
             kills: 3,
             idle_for: Duration::from_secs(30),
             trickles: 3,
+            limited_sites: 10_000,
+            limited_for: Duration::from_secs(600),
         }
     }
 
@@ -240,6 +248,11 @@ async fn own(plan: &Plan, figures: &mut Figures) -> Result<()> {
     }
     if plan.begins("signing", figures) {
         besides::signing(&reused, rounds, figures).await?;
+    }
+    if plan.begins("limits", figures) {
+        limits::cost(&reused, rounds, figures).await?;
+        limits::waiting(plan.limited_sites, figures).await?;
+        limits::exact(plan.limited_for, figures).await?;
     }
     if plan.begins("two_relays", figures) {
         pair::run(&reused, rounds, figures).await?;

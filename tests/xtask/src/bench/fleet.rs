@@ -21,6 +21,8 @@ use super::workload::{Far, PUTS_OFF_ONE_IN, ROUND_TRIP, domain};
 const FAR_SIDES: usize = 200;
 /// The last byte of the nameserver's address.
 const NAMESERVER: u8 = 253;
+/// Connections to one far side where nothing is said.
+const USUAL_CONNECTIONS: usize = 20;
 /// How long records may be kept.
 const TTL: u32 = 300;
 
@@ -32,6 +34,8 @@ pub(crate) enum Besides {
     TlsOut,
     /// It signs what its sources send, by DKIM with a key of 2,048 bits (RSA).
     Signing,
+    /// It has these limits towards each far side.
+    Limits(&'static str),
 }
 
 /// Relays, their store, their far sides.
@@ -86,7 +90,7 @@ impl Fleet {
         let tls = match (self.besides, &self.certificate) {
             (_, Some(certificate)) => Some(certificate.server.clone()),
             (Besides::TlsOut, None) => Some(Authority::new()?.issue(&["far.example"])?.server),
-            (Besides::Nothing | Besides::Signing, None) => None,
+            (Besides::Nothing | Besides::Signing | Besides::Limits(_), None) => None,
         };
         let setup = sink::Setup {
             tls,
@@ -138,10 +142,13 @@ impl Fleet {
         let listeners = format!(
             "- {{name: smtp, port: 25, protocol: SMTP, allowedClients: {{cidrs: [127.0.0.0/8]}}, limits: {{connectionsPerClient: 1000}}{tls}}}"
         );
-        let defaults = format!(
-            "{{retry: {{initial: 1s, max: 4s, maxAge: 120h}}, limits: {{connections: {}}}}}",
-            self.far.connections()
-        );
+        let limits = match self.besides {
+            Besides::Limits(limits) => limits.to_owned(),
+            // What a fleet has that says nothing: so nobody is asked.
+            _ if self.far.connections() == USUAL_CONNECTIONS => String::new(),
+            _ => format!("connections: {}", self.far.connections()),
+        };
+        let defaults = format!("{{retry: {{initial: 1s, max: 4s, maxAge: 120h}}, limits: {{{limits}}}}}");
         let mut more = format!("{}\ndelivery: {delivery}", MailRelay::default().more);
         if self.besides == Besides::Signing {
             self.world.manifests.write("dkim.yaml", &secret("dkim", &[("rsa", dkim::RSA)]))?;

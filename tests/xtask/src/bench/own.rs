@@ -6,6 +6,7 @@ pub(crate) mod besides;
 pub(crate) mod failover;
 pub(crate) mod idle;
 pub(crate) mod isolation;
+pub(crate) mod limits;
 pub(crate) mod pair;
 pub(crate) mod seed;
 pub(crate) mod slice;

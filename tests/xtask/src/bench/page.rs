@@ -128,13 +128,14 @@ fn costs(figures: &Figures) -> String {
 /// All that no load of both has.
 fn own(figures: &Figures) -> String {
     let is_own = |figure: &&Figure| {
-        const PARTS: [&str; 11] = [
+        const PARTS: [&str; 12] = [
             "idle",
             "latency",
             "sync",
             "failover",
             "isolation",
             "tls_out",
+            "limits",
             "signing",
             "two_relays",
             "cores_busy",
