@@ -55,8 +55,8 @@ impl Figures {
         self.both(name, unit, rounds, Vec::new());
     }
 
-    /// How the second of two fleets does beside the first: the ratio of their medians, and of each pair of rounds.
-    pub(crate) fn over(&mut self, name: &str, unit: &'static str, [base, other]: &[Vec<f64>; 2]) {
+    /// How a fleet does beside the first: the ratio of their medians, and of each pair of rounds.
+    pub(crate) fn over(&mut self, name: &str, unit: &'static str, [base, other]: [&Vec<f64>; 2]) {
         let Some((base_median, other_median)) = median(base).zip(median(other)) else { return };
         let pairs = base.iter().zip(other).map(|(base, other)| other / base).collect();
         let postrider = rounded(other_median / base_median);

@@ -25,18 +25,17 @@ use super::{
 /// Messages before anything is measured.
 const WARM_UP: usize = 500;
 
-/// What two fleets did in turns, each in the order of its rounds.
-#[derive(Default)]
-struct Turns {
+/// What fleets did in turns, each in the order of its rounds.
+struct Turns<const N: usize> {
     /// Messages a second.
-    speeds: [Vec<f64>; 2],
+    speeds: [Vec<f64>; N],
     /// CPU a message of relays and Redis, µs: what others on the machine do moves it less than speed.
-    cpu: [Vec<f64>; 2],
+    cpu: [Vec<f64>; N],
 }
 
-impl Turns {
-    /// `PART_end_to_end_NAME` and `PART_cpu_per_message_NAME` of both.
-    fn tell(self, part: &str, names: [&str; 2], figures: &mut Figures) {
+impl<const N: usize> Turns<N> {
+    /// `PART_end_to_end_NAME` and `PART_cpu_per_message_NAME` of all.
+    fn tell(self, part: &str, names: [&str; N], figures: &mut Figures) {
         for (rounds, name) in self.speeds.into_iter().zip(names) {
             figures.ours(&format!("{part}_end_to_end_{name}"), "msg/s", rounds);
         }
@@ -46,9 +45,13 @@ impl Turns {
     }
 }
 
-/// The same load through both fleets, in turns; the first one is what the other is compared with.
-async fn in_turns(fleets: [&Fleet; 2], workload: &Workload, rounds: usize) -> Result<Turns> {
-    let mut turns = Turns::default();
+/// The same load through all fleets, in turns; the first one is what others are compared with.
+async fn in_turns<const N: usize>(
+    fleets: [&Fleet; N],
+    workload: &Workload,
+    rounds: usize,
+) -> Result<Turns<N>> {
+    let mut turns = Turns { speeds: [const { Vec::new() }; N], cpu: [const { Vec::new() }; N] };
     for number in 0..=rounds {
         for (at, fleet) in fleets.iter().enumerate() {
             let subject = Subject { fleet, postfix: None };

@@ -63,7 +63,7 @@ pub(crate) async fn run(
     figures.ours("backlog_relay_rss", "MiB", vec![relay]);
     let grown = (redis.saturating_sub(before) * 1024) as f64;
     figures.ours("backlog_redis_bytes_per_delivery", "bytes", vec![grown / deliveries as f64]);
-    figures.over("backlog_fast_path_share", "of the empty queue's speed", &turns.speeds);
+    figures.over("backlog_fast_path_share", "of the empty queue's speed", turns.speeds.each_ref());
     turns.tell("backlog", ["empty", "full"], figures);
     for (name, found) in [("empty", few), ("full", many)] {
         figures.ours(&format!("backlog_claim_p50_{name}"), "ms for 64", vec![found.0]);

@@ -20,7 +20,7 @@ pub(crate) async fn tls_out(workload: &Workload, rounds: usize, figures: &mut Fi
     let turns = in_turns([&clear, &encrypted], workload, rounds).await?;
     let is_tls = |fleet: &Fleet| fleet.ledger().entries().iter().all(|entry| entry.is_tls);
     ensure!(is_tls(&encrypted) && !is_tls(&clear), "found mail in clear or encrypted that shouldn't be");
-    figures.over("tls_out_share", "of the clear-text speed", &turns.speeds);
+    figures.over("tls_out_share", "of the clear-text speed", turns.speeds.each_ref());
     turns.tell("tls_out", ["clear", "tls"], figures);
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(crate) async fn cost(workload: &Workload, rounds: usize, figures: &mut Figur
     let free = Fleet::start(Far::Smarthost).await?;
     let limited = Fleet::start_besides(Far::Smarthost, Besides::Limits(HIGH)).await?;
     let turns = in_turns([&free, &limited], workload, rounds).await?;
-    figures.over("limits_share", "of the speed without", &turns.speeds);
+    figures.over("limits_share", "of the speed without", turns.speeds.each_ref());
     turns.tell("limits", ["without", "with"], figures);
     Ok(())
 }

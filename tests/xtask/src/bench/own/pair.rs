@@ -25,7 +25,7 @@ pub(crate) async fn run(workload: &Workload, rounds: usize, figures: &mut Figure
     let busy = Busy::since()?;
     let turns = in_turns([&one, &two], workload, rounds).await?;
     figures.ours("cores_busy_two_relays", "of all CPU", vec![busy.share()?]);
-    figures.over("two_relays_over_one", "times", &turns.speeds);
+    figures.over("two_relays_over_one", "times", turns.speeds.each_ref());
     turns.tell("two_relays", ["one", "two"], figures);
     let mut slices = Vec::new();
     for relay in one.world.relays.iter().chain(&two.world.relays) {
@@ -39,7 +39,7 @@ pub(crate) async fn run(workload: &Workload, rounds: usize, figures: &mut Figure
     }
     let workload = Workload { messages: workload.messages.map(|messages| messages / 4), ..workload.clone() };
     let turns = in_turns([&one, &two], &workload, rounds).await?;
-    figures.over("two_relays_held_over_one", "times", &turns.speeds);
+    figures.over("two_relays_held_over_one", "times", turns.speeds.each_ref());
     turns.tell("two_relays_held", ["one", "two"], figures);
     Ok(())
 }
