@@ -1,7 +1,7 @@
 //! Rates that hold for a whole fleet: GCRA, tokens taken in batches.
 //! **Owns:** grant.lua, the choice of the shard that keeps a limit. **Never:** which mail has which limit.
 //! Grants are atomic, so the limit and its burst are never exceeded. While a limit moves to another shard nothing is granted for a
-//! second: what was granted there is spent by then. Asked only where a limit is set. What is granted is used at once or thrown away.
+//! second: what was granted there is spent by then. Asked only where a limit is set. What is granted is used soon or thrown away.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -50,6 +50,8 @@ pub enum Limiter {
 pub struct Granted {
     /// Tokens, to be used within [`TOKEN_LIFE`].
     pub tokens: u32,
+    /// How many more there were.
+    pub left: u32,
     /// If there were none: when to ask again.
     pub again_after: Duration,
 }
@@ -80,8 +82,13 @@ impl Rate {
 
     /// A batch: a quarter of a second's share, one at least.
     pub fn batch(&self) -> u32 {
-        let share = BATCH.as_micros() / self.per_token().as_micros().max(1);
-        u32::try_from(share).unwrap_or(u32::MAX).clamp(1, self.burst.max(1))
+        self.due_in(BATCH).clamp(1, self.burst.max(1))
+    }
+
+    /// How many come due in a time.
+    pub fn due_in(&self, time: Duration) -> u32 {
+        let due = time.as_micros() / self.per_token().as_micros().max(1);
+        u32::try_from(due).unwrap_or(u32::MAX)
     }
 }
 
@@ -108,8 +115,10 @@ impl Shards {
         ];
         let args = args.each_ref().map(|arg| arg.as_bytes());
         let answer = at.connections().run(Purpose::Delivery, &GRANT, &[&name], &args, LIMIT).await?;
-        let (tokens, wait): (u32, u64) = read(answer)?;
-        Ok(Granted { tokens, again_after: Duration::from_micros(wait) })
+        let (tokens, more): (u32, u64) = read(answer)?;
+        let (left, wait) = if tokens > 0 { (more, 0) } else { (0, more) };
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        Ok(Granted { tokens, left, again_after: Duration::from_micros(wait) })
     }
 
     /// The shard that keeps the limit or slots named `key`; none while it may have just moved.

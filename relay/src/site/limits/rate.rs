@@ -1,7 +1,8 @@
 //! One rate of the fleet.
-//! **Owns:** the tokens of this relay, who asks the store for how many, when mail comes again. **Never:** keeps tokens: those who ask
-//! are there, each uses its own at once.
-//! While one asks the store, the others gather, and the next one asks for all of them: a call for a batch, however fast the site.
+//! **Owns:** the tokens of this relay, who asks the store for how many, when mail comes again. **Never:** holds back tokens that
+//! somebody could miss: where they are few, those who ask are there, and each uses its own at once.
+//! While one asks the store, the others gather, and the next one asks for all of them. Where there are plenty, it asks for as many as
+//! were lately used in a moment: so a limit that isn't reached costs next to nothing.
 
 use std::{
     sync::{
@@ -31,12 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AWAY: Duration = Duration::from_secs(5);
 /// Tokens of a batch that nobody took within this are thrown away.
 const FRESH_FOR: Duration = Duration::from_millis(250);
+/// Tokens asked for ahead at most.
+const AHEAD_MAX: u32 = 1_024;
 
 /// One rate.
 pub(crate) struct RateGate {
     limiter: Limiter,
     key: String,
     rate: limit::Rate,
+    /// Tokens that may be asked for before anybody waits for them.
+    ahead_max: u32,
     shards: Shards,
     clock: Clock,
     /// For each class: what is more urgent finds more of the burst.
@@ -60,8 +65,11 @@ struct State {
 
 #[derive(Default)]
 struct Batch {
+    size: u32,
     left: u32,
     granted: Option<Mono>,
+    /// Whether half of the burst was left then.
+    is_plenty: bool,
 }
 
 impl Default for State {
@@ -72,8 +80,12 @@ impl Default for State {
 
 impl RateGate {
     pub(super) fn new(limiter: Limiter, key: String, rate: Rate, shards: Shards, clock: Clock) -> Self {
-        let rate = limit::Rate { tokens: rate.count, per: rate.per, burst: rate.burst };
-        Self { limiter, key, rate, shards, clock, doors: Default::default() }
+        let mut rate = limit::Rate { tokens: rate.count, per: rate.per, burst: rate.burst };
+        let ahead_max = rate.due_in(FRESH_FOR).min(rate.burst / 2).min(AHEAD_MAX);
+        // What lies here is used so much later than it is counted. What comes due meanwhile is no longer part of the burst: so it is never
+        // exceeded.
+        rate.burst -= ahead_max;
+        Self { limiter, key, rate, ahead_max, shards, clock, doors: Default::default() }
     }
 
     /// Whether mail needn't come at all for now. Asks nobody.
@@ -108,13 +120,15 @@ impl RateGate {
 
     /// Asks the store for all who wait here now.
     async fn ask(&self, who: Who<'_>, door: &Door, batch: &mut Batch) {
-        let want = door.waiting.load(Ordering::Relaxed).clamp(1, self.rate.batch());
+        let waiting = door.waiting.load(Ordering::Relaxed);
+        let want = waiting.max(batch.ahead().min(self.ahead_max)).clamp(1, self.rate.batch());
         let reserve = limits::reserve(who.urgency, self.rate.burst);
         let granted = self.shards.grant(&self.key, &self.rate, want, reserve).await;
         let now = self.clock.now();
         match granted {
             Ok(granted) if granted.tokens > 0 => {
-                *batch = Batch { left: granted.tokens, granted: Some(now) };
+                let (size, is_plenty) = (granted.tokens, granted.left >= self.rate.burst / 2);
+                *batch = Batch { size, left: size, granted: Some(now), is_plenty };
             }
             Ok(granted) => door.state().open = now.after(granted.again_after.max(Duration::from_millis(1))),
             Err(why) => {
@@ -163,6 +177,15 @@ impl Batch {
         self.left -= 1;
         true
     }
+
+    /// How many of the next batch will be used, by this one: twice as many, if all of it was.
+    fn ahead(&self) -> u32 {
+        match (self.is_plenty, self.left) {
+            (false, _) => 0,
+            (true, 0) => self.size.saturating_mul(2),
+            (true, left) => self.size - left,
+        }
+    }
 }
 
 /// One who waits; no longer once this is dropped.
@@ -178,5 +201,32 @@ impl<'a> Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(size: u32, left: u32, is_plenty: bool) -> Batch {
+        Batch { size, left, granted: None, is_plenty }
+    }
+
+    #[test]
+    fn the_next_batch_follows_what_is_used_while_there_is_plenty() {
+        assert_eq!(batch(8, 0, true).ahead(), 16, "all of it was used in time");
+        assert_eq!(batch(8, 5, true).ahead(), 3);
+        assert_eq!(batch(8, 8, true).ahead(), 0);
+        assert_eq!(batch(8, 0, false).ahead(), 0, "others may miss them");
+        assert_eq!(Batch::default().ahead(), 0);
+    }
+
+    #[test]
+    fn a_token_is_good_for_a_moment() {
+        let granted = Mono::from_start(Duration::from_secs(1));
+        let mut batch = Batch { granted: Some(granted), ..batch(2, 2, true) };
+        assert!(batch.take(granted.after(Duration::from_millis(249))));
+        assert!(!batch.take(granted.after(FRESH_FOR)));
+        assert!(batch.take(granted) && !batch.take(granted));
     }
 }
