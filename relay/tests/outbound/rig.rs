@@ -34,6 +34,7 @@ use postrider_relay::{
     dns::{Dns, DnsSettings},
     heartbeat::{self, Heartbeat},
     metrics::Metrics,
+    https::Https,
     mta_sts::{Fetcher, Policies},
     shutdown::Shutdown,
     site::Sites,
