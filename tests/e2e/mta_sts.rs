@@ -24,7 +24,8 @@ pub(crate) struct Bed {
     pub(crate) world: World,
     pub(crate) authority: Authority,
     policies: Vec<PolicyHost>,
-    port: u16,
+    /// Of all web servers.
+    pub(crate) port: u16,
 }
 
 impl Bed {
