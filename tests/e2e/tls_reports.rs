@@ -161,7 +161,8 @@ async fn web_servers_get_what_goes_by_mail_and_are_asked_again() {
     let busy = reported(&mut bed, "busy.example", "mailto:busy@reports.example,", 200, &[503, 201]).await;
     let alone = reported(&mut bed, "alone.example", "", 201, &[200]).await;
     let moved = reported(&mut bed, "moved.example", "", 202, &[302]).await;
-    let relay = MailRelay { more: format!("drain: {{delay: 0s, timeout: 10s}}\n{REPORTS}"), ..MailRelay::default() };
+    let relay =
+        MailRelay { more: format!("drain: {{delay: 0s, timeout: 10s}}\n{REPORTS}"), ..MailRelay::default() };
     bed.world.manifests.write("relay.yaml", &relay.yaml()).unwrap();
     bed.relay_with(&["--tls-report-midnight", "20s"]).await;
     for domain in ["busy.example", "alone.example", "moved.example"] {

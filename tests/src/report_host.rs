@@ -34,7 +34,11 @@ pub struct ReportHost {
 
 impl ReportHost {
     /// Answers with these statuses, one after the other, and then with the last again and again.
-    pub async fn start(address: SocketAddr, tls: Arc<ServerConfig>, statuses: &'static [u16]) -> Result<Self> {
+    pub async fn start(
+        address: SocketAddr,
+        tls: Arc<ServerConfig>,
+        statuses: &'static [u16],
+    ) -> Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let stop = CancellationToken::new();
         let posted = Arc::<Mutex<Vec<Posted>>>::default();

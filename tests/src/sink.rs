@@ -102,13 +102,8 @@ impl Sink {
         let counts = Arc::new(Counts::default());
         let another = Arc::new(Another::default());
         let stop = CancellationToken::new();
-        let shared = Shared {
-            setup,
-            rules: rules.clone(),
-            ledger: ledger.clone(),
-            address,
-            another: another.clone(),
-        };
+        let shared =
+            Shared { setup, rules: rules.clone(), ledger: ledger.clone(), address, another: another.clone() };
         let shared = Arc::new(shared);
         tokio::spawn(accept(listener, shared, counts.clone(), stop.clone()));
         Ok(Self { address, rules, ledger, counts, another, stop })

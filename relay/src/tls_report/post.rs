@@ -22,10 +22,8 @@ const WAITS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(25)];
 /// The same in tests.
 const HASTY_WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 /// How long posting may take at most; all URLs are tried at once.
-pub(super) const POSTED_WITHIN: Duration = DEADLINE
-    .saturating_mul(WAITS.len() as u32 + 1)
-    .saturating_add(WAITS[0])
-    .saturating_add(WAITS[1]);
+pub(super) const POSTED_WITHIN: Duration =
+    DEADLINE.saturating_mul(WAITS.len() as u32 + 1).saturating_add(WAITS[0]).saturating_add(WAITS[1]);
 
 /// Why a URL hasn't taken a report.
 #[derive(Debug, thiserror::Error)]

@@ -43,7 +43,8 @@ const LAST: Duration = Duration::from_secs(2);
 /// How long one relay has the right to a report. The queue remembers a message that has left for longer, so that a report which was
 /// enqueued by a relay that died then isn't enqueued again.
 const TURN: Duration = Duration::from_secs(600);
-const _: () = assert!(post::POSTED_WITHIN.as_secs() * 2 < TURN.as_secs(), "a turn outlasts what is done in it");
+const _: () =
+    assert!(post::POSTED_WITHIN.as_secs() * 2 < TURN.as_secs(), "a turn outlasts what is done in it");
 /// Records looked up at a time.
 const LOOKUPS: usize = 16;
 /// Days behind that reports are sent for: the last, and the one before if no relay was there to send it.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use postrider_core::{
     config::{Config, Signing},
     route::Facts,
-    tls_report::{Counts, Letter, Record, Recipients, Report, ReportDay, Submitter, pack, render},
+    tls_report::{Counts, Letter, Recipients, Record, Report, ReportDay, Submitter, pack, render},
 };
 use postrider_mail::{
     BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath, TlsRequirement,
@@ -98,13 +98,7 @@ impl Reporter {
     }
 
     /// By mail first: it costs no time.
-    async fn send(
-        &self,
-        due: &Due<'_>,
-        turn: &Turn,
-        file: (&Report, &Bytes),
-        to: &Recipients,
-    ) -> Sent {
+    async fn send(&self, due: &Due<'_>, turn: &Turn, file: (&Report, &Bytes), to: &Recipients) -> Sent {
         let by_mail = self.mail(due, turn, file, &to.mailboxes).await;
         if to.urls.is_empty() {
             return by_mail;
@@ -264,4 +258,18 @@ fn name(report: &str) -> u128 {
 fn failed(domain: &Domain, why: &dyn std::fmt::Display) -> Sent {
     tracing::warn!(domain = domain.as_str(), %why, "a TLS report was not sent; it is tried again");
     Sent::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sent::{Failed, Taken, Unwanted};
+
+    #[test]
+    fn one_destination_that_has_it_is_enough() {
+        for other in [Taken, Failed, Unwanted] {
+            assert_eq!((Taken.or(other), other.or(Taken)), (Taken, Taken));
+        }
+        assert_eq!((Failed.or(Unwanted), Unwanted.or(Failed)), (Failed, Failed));
+        assert_eq!(Unwanted.or(Unwanted), Unwanted);
+    }
 }

@@ -128,8 +128,9 @@ mod tests {
 
     #[test]
     fn several_destinations_are_read_up_to_a_bound() {
-        let both =
-            said(&["v=TLSRPTv1 ; x=1; rua=mailto:a@x.example , https://x.example/r ,mailto:a@x.example,https://x.example/r;"]);
+        let both = said(&[
+            "v=TLSRPTv1 ; x=1; rua=mailto:a@x.example , https://x.example/r ,mailto:a@x.example,https://x.example/r;",
+        ]);
         assert_eq!(both, Some((vec!["a@x.example".to_owned()], vec!["https://x.example/r".to_owned()])));
         let many: Vec<String> = (0..40).map(|n| format!("mailto:r{n}@x.example")).collect();
         assert_eq!(mailboxes(&format!("v=TLSRPTv1;rua={}", many.join(","))).len(), MAX_DESTINATIONS);

@@ -201,7 +201,13 @@ impl Plan {
             self.of_store.iter().map(|strike| format!("{:?}@{:.0}s", strike.fault, strike.at.as_secs_f64()));
         let all: Vec<String> = relays.chain(store).collect();
         let how = if self.is_protected { "signed and verified" } else { "plain" };
-        format!("seed {} {:?}, {} messages, {how}: {}", self.seed, self.topology, self.messages, all.join(" "))
+        format!(
+            "seed {} {:?}, {} messages, {how}: {}",
+            self.seed,
+            self.topology,
+            self.messages,
+            all.join(" ")
+        )
     }
 }
 
@@ -353,7 +359,10 @@ mod tests {
             let (of_relays, of_store) = (plan.of_relays.iter(), plan.of_store.iter());
             assert!(!plan.is_protected);
             assert!(of_relays.map(|strike| strike.fault).all(|fault| fault.fits(false)), "{plan:?}");
-            assert!(of_store.map(|strike| strike.fault).all(|fault| fault != StoreFault::KeyGone), "{plan:?}");
+            assert!(
+                of_store.map(|strike| strike.fault).all(|fault| fault != StoreFault::KeyGone),
+                "{plan:?}"
+            );
         }
     }
 

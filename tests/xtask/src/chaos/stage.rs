@@ -108,8 +108,7 @@ impl Stage {
             }
         };
         let (clocks, groups) = (Vec::new(), Vec::new());
-        let mut stage =
-            Self { world, mounted, replicas, clocks, redis_clock, groups, protection, volumes };
+        let mut stage = Self { world, mounted, replicas, clocks, redis_clock, groups, protection, volumes };
         for number in 0..RELAYS {
             stage.groups.push(FIRST_GROUP + ground.place * RELAYS as u32 + number as u32);
             stage.clocks.push(clock(&stage.world, &format!("relay-{number}"))?);
@@ -130,7 +129,12 @@ impl Stage {
         let folder = self.world.folder().join(format!("relay-{number}"));
         let arguments = self.protection.as_ref().map(|_| Protection::arguments(self.world.folder()));
         let arguments = arguments.unwrap_or_default();
-        Setup { wrapper: [wrapper, clock].concat(), folder, arguments, ..self.world.setup_mounted(&self.mounted) }
+        Setup {
+            wrapper: [wrapper, clock].concat(),
+            folder,
+            arguments,
+            ..self.world.setup_mounted(&self.mounted)
+        }
     }
 
     /// The load of a plan.
