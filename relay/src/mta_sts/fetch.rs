@@ -59,7 +59,7 @@ impl Fetcher {
         let host = HostName::parse(&format!("mta-sts.{}", domain.as_str())).map_err(|_| FetchError::Name)?;
         let path = "/.well-known/mta-sts.txt";
         let ask = Ask { host: &host, path, trust: Trust::Verified, content: None };
-        Ok(Policy::parse(&self.https.exchange(ask, to, read).await?)?)
+        Ok(Policy::parse(&self.https.exchange(&ask, to, read).await?)?)
     }
 }
 

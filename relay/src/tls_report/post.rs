@@ -54,7 +54,7 @@ async fn post_to(
     loop {
         let content = Some((TYPE, gzip.clone()));
         let ask = Ask { host: url.host(), path: url.path(), trust: Trust::Anyone, content };
-        match https.exchange(ask, to, answered).await {
+        match https.exchange(&ask, to, answered).await {
             Ok(()) => {
                 tracing::info!(%url, "a TLS report was posted");
                 return true;

@@ -154,10 +154,10 @@ impl Reporter {
             domains.shuffle(&mut rand::rng());
             let has_room = || turns.load(Ordering::Relaxed) < TURNS_IN_A_ROUND && Instant::now() < until;
             let (submitter, config, turns) = (&submitter, &config, &turns);
-            futures::stream::iter(&domains)
+            futures::stream::iter(domains)
                 .take_while(|_| std::future::ready(has_room()))
                 .for_each_concurrent(REPORTS_AT_ONCE, |domain| async move {
-                    match self.turn(&send::Due { day, domain, submitter, config }).await {
+                    match self.turn(&send::Due { day, domain: &domain, submitter, config }).await {
                         Ok(true) => drop(turns.fetch_add(1, Ordering::Relaxed)),
                         Ok(false) => {}
                         Err(why) => {

@@ -18,11 +18,11 @@ pub struct ReportUrl {
 impl ReportUrl {
     /// Reads one. None: it is no URL, or one with a user, a port other than 443, an address in place of a name.
     pub fn parse(text: &str) -> Option<Self> {
-        let scheme = text.get(..SCHEME.len())?;
+        let (scheme, rest) = text.split_at_checked(SCHEME.len())?;
         if !scheme.eq_ignore_ascii_case(SCHEME) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let rest = text[SCHEME.len()..].split('#').next()?;
+        let rest = rest.split('#').next()?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let host = authority.strip_suffix(":443").unwrap_or(authority);

@@ -82,9 +82,10 @@ impl Stage {
             Topology::Cluster => Replicas::cluster(&mut world).await?,
         };
         world.manifests.write("relay.yaml", &relay(plan))?;
-        let protection = match plan.is_protected {
-            true => Some(Protection::new(world.folder(), &world.manifests)?),
-            false => None,
+        let protection = if plan.is_protected {
+            Some(Protection::new(world.folder(), &world.manifests)?)
+        } else {
+            None
         };
         for (name, lines) in ground.rules {
             world.manifests.write(&format!("{name}.yaml"), &rule(name, lines))?;
