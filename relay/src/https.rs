@@ -79,7 +79,7 @@ impl Https {
     /// There is no response in time, or `read` makes nothing of it.
     pub async fn exchange<T, E, F>(
         &self,
-        ask: Ask<'_>,
+        ask: &Ask<'_>,
         to: &Destinations,
         read: impl FnOnce(Response<Incoming>) -> F,
     ) -> Result<T, E>
