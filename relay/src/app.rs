@@ -50,8 +50,8 @@ pub struct Settings {
     pub dnssec_anchors: Option<PathBuf>,
     /// The port of hosts that MX records name.
     pub mx_port: u16,
-    /// The port of hosts that have MTA-STS policies.
-    pub mta_sts_port: u16,
+    /// The port of web servers that have MTA-STS policies or take TLS reports.
+    pub https_port: u16,
     /// How long after the start the first day of TLS reports ends: at midnight, but in tests.
     pub tls_report_midnight: Option<Duration>,
     /// A PEM file of authorities to believe beside the public ones.

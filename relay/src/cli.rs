@@ -99,9 +99,9 @@ pub struct RunArgs {
     /// The port of the hosts that MX records name; another one than 25 is for tests.
     #[arg(long, value_name = "PORT", default_value_t = 25)]
     pub mx_port: u16,
-    /// The port of the hosts that have MTA-STS policies; another one than 443 is for tests.
+    /// The port of web servers that have MTA-STS policies or take TLS reports; another one than 443 is for tests.
     #[arg(long, value_name = "PORT", default_value_t = 443)]
-    pub mta_sts_port: u16,
+    pub https_port: u16,
     /// How long after the start the first day of TLS reports ends; for tests. At midnight UTC, if absent.
     #[arg(long, value_name = "DURATION", hide = true)]
     pub tls_report_midnight: Option<DelayArg>,

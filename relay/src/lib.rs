@@ -18,6 +18,7 @@ pub mod dispatch;
 pub mod dns;
 pub mod failpoint;
 pub mod heartbeat;
+pub mod https;
 pub mod intake;
 pub mod listener;
 pub mod logging;

@@ -165,7 +165,7 @@ impl Inner {
     }
 
     async fn fetch(&self, domain: &Domain, to: &Destinations, id: PolicyId) -> Option<Arc<Kept>> {
-        let policy = match self.fetcher.fetch(&self.dns, domain, to).await {
+        let policy = match self.fetcher.fetch(domain, to).await {
             Ok(policy) => policy,
             Err(why) => {
                 tracing::warn!(domain = domain.as_str(), %why, "the domain's MTA-STS policy could not be fetched; what was known of it holds");

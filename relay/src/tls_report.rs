@@ -3,6 +3,7 @@
 //! A session costs one short lock, and nothing where the fleet sends no reports. What a relay that dies hadn't stored is lost: it is
 //! a minute's statistics, never mail.
 
+mod post;
 mod reporter;
 mod seen;
 mod send;

@@ -24,7 +24,8 @@ pub(crate) struct Bed {
     pub(crate) world: World,
     pub(crate) authority: Authority,
     policies: Vec<PolicyHost>,
-    port: u16,
+    /// Of all web servers.
+    pub(crate) port: u16,
 }
 
 impl Bed {
@@ -68,7 +69,7 @@ impl Bed {
 
     pub(crate) async fn relay_with(&mut self, more: &[&str]) {
         let roots = self.world.folder().join("roots.pem").display().to_string();
-        let arguments = ["--roots", &roots, "--mta-sts-port", &self.port.to_string()];
+        let arguments = ["--roots", &roots, "--https-port", &self.port.to_string()];
         let arguments = arguments.iter().chain(more).map(|word| (*word).to_owned()).collect();
         let setup = relay::Setup { arguments, ..self.world.setup() };
         self.world.relay_with(setup).await.unwrap();

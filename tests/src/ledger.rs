@@ -50,6 +50,7 @@ impl Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     entries: Arc<Mutex<Vec<Entry>>>,
+    exposed: Arc<Mutex<Vec<String>>>,
     keeps: Keeps,
 }
 
@@ -120,6 +121,16 @@ impl Ledger {
         locked(&self.entries).push(entry);
     }
 
+    pub(crate) fn expose(&self, id: String) {
+        locked(&self.exposed).push(id);
+    }
+
+    /// The IDs of messages whose text came in clear to a far side that offers TLS, or to one that showed a certificate not its own;
+    /// whether they were kept or not.
+    pub fn exposed(&self) -> Vec<String> {
+        locked(&self.exposed).clone()
+    }
+
     /// How many transactions ended in a 250.
     pub fn len(&self) -> usize {
         locked(&self.entries).len()
@@ -138,6 +149,7 @@ impl Ledger {
     /// Forgets them.
     pub fn clear(&self) {
         locked(&self.entries).clear();
+        locked(&self.exposed).clear();
     }
 
     /// Those that `wanted` says yes to.

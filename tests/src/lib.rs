@@ -27,6 +27,7 @@ pub mod process;
 pub mod prometheus;
 pub mod redis;
 pub mod relay;
+pub mod report_host;
 pub mod schemas;
 pub mod sink;
 pub mod source;

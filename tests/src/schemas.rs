@@ -100,6 +100,13 @@ impl Schemas {
     }
 }
 
+/// What a document of another kind has wrong by a schema of its own.
+pub fn wrong(schema: &Value, document: &Value) -> Vec<String> {
+    let mut walk = Walk { definitions: &Value::Null, wrong: Vec::new() };
+    walk.value(schema, document, &mut "it".to_owned());
+    walk.wrong
+}
+
 /// The CRDs of the Prometheus operator, as files.
 ///
 /// # Errors
@@ -138,6 +145,16 @@ impl<'s> Walk<'s> {
         let allowed = schema["enum"].as_array();
         if let Some(allowed) = allowed.filter(|allowed| !allowed.contains(value)) {
             self.report(path, value, &format!("one of {allowed:?}"));
+        }
+        let measure = value
+            .as_f64()
+            .map(|number| ("minimum", number))
+            .or_else(|| value.as_str().map(|text| ("minLength", text.len() as f64)))
+            .or_else(|| value.as_array().map(|items| ("minItems", items.len() as f64)));
+        if let Some((bound, measure)) = measure
+            && let Some(least) = schema[bound].as_f64().filter(|least| measure < *least)
+        {
+            self.report(path, value, &format!("{bound} {least}"));
         }
     }
 
@@ -192,6 +209,8 @@ impl<'s> Walk<'s> {
 
 fn is_a(kind: &str, format: &Value, value: &Value) -> bool {
     match kind {
+        "string" if format == "date-time" => is_read::<jiff::Timestamp>(value),
+        "string" if format == "ip" => is_read::<std::net::IpAddr>(value),
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
         "integer" if format == "int32" => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
@@ -199,6 +218,10 @@ fn is_a(kind: &str, format: &Value, value: &Value) -> bool {
         "number" => value.is_number(),
         _ => true,
     }
+}
+
+fn is_read<T: std::str::FromStr>(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<T>().is_ok())
 }
 
 fn api_version(group: &str, version: &str) -> String {

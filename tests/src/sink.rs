@@ -8,7 +8,7 @@ mod text;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, wait::locked};
 
 /// Connections that may wait to be taken.
 const BACKLOG: u32 = 4096;
@@ -60,7 +60,18 @@ pub struct Sink {
     rules: Arc<Rules>,
     ledger: Ledger,
     counts: Arc<Counts>,
+    another: Arc<Another>,
     stop: CancellationToken,
+}
+
+/// A certificate that is shown in place of a sink's own, if there is one now.
+#[derive(Default)]
+pub(crate) struct Another(Mutex<Option<Arc<ServerConfig>>>);
+
+impl Another {
+    pub(crate) fn now(&self) -> Option<Arc<ServerConfig>> {
+        locked(&self.0).clone()
+    }
 }
 
 #[derive(Default)]
@@ -76,6 +87,7 @@ pub(crate) struct Shared {
     pub(crate) rules: Arc<Rules>,
     pub(crate) ledger: Ledger,
     pub(crate) address: SocketAddr,
+    pub(crate) another: Arc<Another>,
 }
 
 impl Sink {
@@ -88,10 +100,13 @@ impl Sink {
         let address = listener.local_addr()?;
         let rules = Arc::new(Rules::default());
         let counts = Arc::new(Counts::default());
+        let another = Arc::new(Another::default());
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared { setup, rules: rules.clone(), ledger: ledger.clone(), address });
+        let shared =
+            Shared { setup, rules: rules.clone(), ledger: ledger.clone(), address, another: another.clone() };
+        let shared = Arc::new(shared);
         tokio::spawn(accept(listener, shared, counts.clone(), stop.clone()));
-        Ok(Self { address, rules, ledger, counts, stop })
+        Ok(Self { address, rules, ledger, counts, another, stop })
     }
 
     /// Where it listens.
@@ -112,6 +127,11 @@ impl Sink {
     /// Does only the ordinary again.
     pub fn behave_well(&self) {
         self.behave([]);
+    }
+
+    /// From now on shows this certificate to those who say STARTTLS, or its own again.
+    pub fn show(&self, another: Option<Arc<ServerConfig>>) {
+        *locked(&self.another.0) = another;
     }
 
     /// How often a rule of this place was followed so far.

@@ -11,14 +11,16 @@ mod mail;
 mod policy;
 mod record;
 mod report;
+mod url;
 
 pub use counts::{Counts, Detail, Increment, MAX_DETAILS, MAX_POLICIES, Observed, Session};
 pub use day::ReportDay;
 pub use kind::{Flaw, ResultType, of_unresolved};
-pub use mail::{Letter, Mail, render};
+pub use mail::{Letter, pack, render};
 pub use policy::{PolicyKey, PolicyType};
 pub use record::{MAX_DESTINATIONS, Recipients, Record};
 pub use report::{Report, Submitter};
+pub use url::ReportUrl;
 
 #[cfg(test)]
 mod tests;

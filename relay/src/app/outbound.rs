@@ -18,6 +18,7 @@ use crate::{
         Dns, DnsSettings,
         secure::{Anchors, SecureDns},
     },
+    https::Https,
     mta_sts::{Fetcher, Policies},
     site::Sites,
     tls::connect::Connectors,
@@ -30,7 +31,8 @@ use crate::{
 /// No nameserver is known, or TLS can't be set up.
 pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
     let (dns, connectors) = (dns(relay)?, connectors(relay)?);
-    let fetcher = Fetcher::new(connectors.clone(), relay.settings.mta_sts_port);
+    let https = Https::new(dns.clone(), connectors.clone(), relay.settings.https_port);
+    let (fetcher, own_addresses) = (Fetcher::new(https.clone()), own_addresses());
     let lookups = relay.metrics.outbound.mta_sts_lookups.clone();
     let midnight = relay.settings.tls_report_midnight;
     let reports = midnight.map_or_else(TlsReports::default, TlsReports::with_midnight_in);
@@ -40,7 +42,7 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
         dns: dns.clone(),
         reports: reports.clone(),
         mx_port: relay.settings.mx_port,
-        own_addresses: own_addresses(),
+        own_addresses: own_addresses.clone(),
         connectors,
         waits: Waits::default(),
         clock: clock::boot_clock(),
@@ -58,6 +60,8 @@ pub(super) async fn start(relay: &Relay) -> Result<(Dispatcher, Sites)> {
         shards: relay.shards.clone(),
         config: relay.config.clone(),
         dns,
+        https,
+        own_addresses,
         dispatcher: dispatcher.clone(),
         sent: relay.metrics.outbound.tls_reports.clone(),
         holder: format!("{:032x}", rand::random::<u128>()).into(),

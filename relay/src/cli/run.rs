@@ -18,7 +18,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         dns: args.dns,
         dnssec_anchors: args.dnssec_anchors,
         mx_port: args.mx_port,
-        mta_sts_port: args.mta_sts_port,
+        https_port: args.https_port,
         tls_report_midnight: args.tls_report_midnight.map(|wait| wait.0),
         roots: args.roots,
         admin: args.admin,

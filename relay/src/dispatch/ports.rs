@@ -153,6 +153,16 @@ pub struct LiveHosts {
     to: Arc<Mutex<Option<To>>>,
 }
 
+/// Where a fleet of this config may connect to, from a machine of these addresses.
+pub fn destinations(config: &Config, own_addresses: &[IpAddr]) -> Destinations {
+    Destinations {
+        own_names: vec![config.hostname.clone()],
+        own_addresses: own_addresses.to_vec(),
+        allowed: config.allowed_destinations.clone(),
+        ..Destinations::default()
+    }
+}
+
 /// Where mail may go under a config.
 type To = (ConfigHash, Arc<Destinations>);
 
@@ -174,12 +184,7 @@ impl LiveHosts {
         match &*known {
             Some((hash, to)) if *hash == config.hash() => to.clone(),
             _ => {
-                let to = Arc::new(Destinations {
-                    own_names: vec![config.hostname.clone()],
-                    own_addresses: self.own_addresses.to_vec(),
-                    allowed: config.allowed_destinations.clone(),
-                    ..Destinations::default()
-                });
+                let to = Arc::new(destinations(config, &self.own_addresses));
                 *known = Some((config.hash(), to.clone()));
                 to
             }

@@ -87,7 +87,7 @@ impl OutboundMetrics {
             tls_reports: register.results(
                 "postrider_tls_reports_total",
                 "Daily TLS reports (RFC 8460) that were due, by what became of them here.",
-                &["sent", "unwanted", "no_mailbox", "failed"],
+                &["sent", "unwanted", "failed"],
             )?,
         })
     }

@@ -1,36 +1,25 @@
 //! Fetches a domain's policy over HTTPS.
-//! **Owns:** one GET, its bounds: TLS of a known authority, no redirect, text only, size and time. **Never:** what the file says.
+//! **Owns:** one GET, its bounds: a certificate of a known authority, text only, size. **Never:** what the file says; the way there
+//! (https.rs).
 //! RFC 8461 3.3.
 
-use std::time::Duration;
-
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{Request, Response, body::Incoming, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{Response, body::Incoming, header};
 use postrider_core::{
     mta_sts::{InvalidPolicy, MAX_BYTES, Policy},
-    mx::{Destinations, Unresolved},
+    mx::Destinations,
 };
 use postrider_mail::{Domain, HostName};
-use tokio::net::TcpStream;
 
 use crate::{
-    dns::Dns,
-    tls::connect::{Connectors, HandshakeError, Trust},
+    https::{Ask, Https, HttpsError},
+    tls::connect::Trust,
 };
-
-/// How long all of it may take: mail waits for it once.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// How long one address may take to answer.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// Bytes of the response's head.
-const HEAD_BYTES: usize = 16 * 1024;
 
 /// Fetches policies. Cloning shares.
 #[derive(Clone)]
 pub struct Fetcher {
-    connectors: Connectors,
-    port: u16,
+    https: Https,
 }
 
 /// Why a policy couldn't be fetched.
@@ -39,18 +28,9 @@ pub enum FetchError {
     /// The domain is too long for a host below it.
     #[error("the domain is too long for a host mta-sts below it")]
     Name,
-    /// Its host can't be found.
+    /// Its host doesn't answer.
     #[error("{0}")]
-    Unresolved(#[from] Unresolved),
-    /// No address of it answers.
-    #[error("no connection: {0}")]
-    Connect(#[source] std::io::Error),
-    /// Its certificate isn't good, or TLS failed otherwise.
-    #[error("TLS: {0}")]
-    Handshake(#[from] HandshakeError),
-    /// It doesn't speak HTTP.
-    #[error("HTTP: {0}")]
-    Http(#[from] hyper::Error),
+    Https(#[from] HttpsError),
     /// The answer isn't a file.
     #[error("found HTTP status {0}; expected 200: redirects are not followed")]
     Status(u16),
@@ -63,57 +43,23 @@ pub enum FetchError {
     /// It isn't a policy.
     #[error("the file: {0}")]
     Invalid(#[from] InvalidPolicy),
-    /// It took too long.
-    #[error("it took more than {} s", DEADLINE.as_secs())]
-    TooSlow,
 }
 
 impl Fetcher {
-    /// Asks at `port`: 443, but in tests.
-    pub fn new(connectors: Connectors, port: u16) -> Self {
-        Self { connectors, port }
+    /// Asks by this.
+    pub fn new(https: Https) -> Self {
+        Self { https }
     }
 
-    /// Fetches the policy of a domain.
+    /// Fetches the policy of a domain. Mail waits for it once.
     ///
     /// # Errors
     /// There is none that could be used.
-    pub async fn fetch(&self, dns: &Dns, domain: &Domain, to: &Destinations) -> Result<Policy, FetchError> {
-        let file = tokio::time::timeout(DEADLINE, self.file(dns, domain, to));
-        Ok(Policy::parse(&file.await.map_err(|_| FetchError::TooSlow)??)?)
-    }
-
-    async fn file(&self, dns: &Dns, domain: &Domain, to: &Destinations) -> Result<Vec<u8>, FetchError> {
+    pub async fn fetch(&self, domain: &Domain, to: &Destinations) -> Result<Policy, FetchError> {
         let host = HostName::parse(&format!("mta-sts.{}", domain.as_str())).map_err(|_| FetchError::Name)?;
-        let tcp = self.connect(&dns.addresses(&host, to).await?.addresses).await?;
-        let tls = self.connectors.handshake(tcp, &host, &Trust::Verified).await?;
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(TokioIo::new(tls)).await?;
-        let request = Request::get("/.well-known/mta-sts.txt")
-            .header(header::HOST, host.as_str())
-            .body(Empty::<bytes::Bytes>::new());
-        // A name of a host and fixed words always make a request.
-        let request = request.map_err(|_| FetchError::Name)?;
-        let exchange = async { read(sender.send_request(request).await?).await };
-        tokio::pin!(exchange);
-        tokio::select! {
-            biased;
-            file = &mut exchange => file,
-            // Whatever came before its end can still be read.
-            _ = connection => exchange.await,
-        }
-    }
-
-    async fn connect(&self, addresses: &[std::net::IpAddr]) -> Result<TcpStream, FetchError> {
-        let mut failure = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            match tokio::time::timeout(CONNECT_MAX, TcpStream::connect((*address, self.port))).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = std::io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(FetchError::Connect(failure))
+        let path = "/.well-known/mta-sts.txt";
+        let ask = Ask { host: &host, path, trust: Trust::Verified, content: None };
+        Ok(Policy::parse(&self.https.exchange(&ask, to, read).await?)?)
     }
 }
 

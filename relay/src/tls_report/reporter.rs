@@ -2,7 +2,15 @@
 //! **Owns:** when. **Never:** how a report is made and sent (send.rs).
 //! RFC 8460 4.1: a report for each UTC day. All relays of a fleet try; the queue's store lets one of them, for each domain and day.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::StreamExt as _;
 use postrider_core::{
@@ -16,13 +24,15 @@ use postrider_queue::{
     tally::{Additions, Taken},
 };
 use prometheus::IntCounterVec;
+use rand::seq::SliceRandom as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    TlsReports,
+    TlsReports, post,
     send::{self, Sent},
 };
-use crate::{config::ConfigSource, dispatch::Dispatcher, dns::Dns};
+use crate::{config::ConfigSource, dispatch::Dispatcher, dns::Dns, https::Https};
 
 /// How often what was counted is stored, and reports are looked for.
 const EVERY: Duration = Duration::from_secs(60);
@@ -33,12 +43,16 @@ const LAST: Duration = Duration::from_secs(2);
 /// How long one relay has the right to a report. The queue remembers a message that has left for longer, so that a report which was
 /// enqueued by a relay that died then isn't enqueued again.
 const TURN: Duration = Duration::from_secs(600);
+const _: () =
+    assert!(post::POSTED_WITHIN.as_secs() * 2 < TURN.as_secs(), "a turn outlasts what is done in it");
 /// Records looked up at a time.
 const LOOKUPS: usize = 16;
 /// Days behind that reports are sent for: the last, and the one before if no relay was there to send it.
 const DAYS_BEHIND: u32 = 2;
-/// Reports sent in a row before what was counted is stored again.
-const REPORTS_AT_ONCE: usize = 200;
+/// Turns taken before what was counted is stored again: so many, and in this time.
+const TURNS_IN_A_ROUND: usize = 200;
+/// Reports under way at a time: a web server that doesn't answer holds up its own.
+const REPORTS_AT_ONCE: usize = 32;
 
 /// Stores and sends.
 pub struct Reporter {
@@ -50,6 +64,10 @@ pub struct Reporter {
     pub config: ConfigSource,
     /// The DNS.
     pub dns: Dns,
+    /// The way to web servers that take reports.
+    pub https: Https,
+    /// This machine's, which no report is posted to.
+    pub own_addresses: Vec<IpAddr>,
     /// Wakes who delivers.
     pub dispatcher: Dispatcher,
     /// Counts reports, with the label `result`.
@@ -121,45 +139,51 @@ impl Reporter {
         let submitter = Arc::new(from.submitter(&config.hostname));
         let now = self.reports.now();
         let mut day = ReportDay::of(now);
-        let mut room = REPORTS_AT_ONCE;
+        let (turns, until) = (AtomicUsize::new(0), Instant::now() + EVERY);
         for _ in 0..DAYS_BEHIND {
             day = day.before();
-            let domains = match self.shards.tallied(&day.to_string()).await {
+            let mut domains = match self.shards.tallied(&day.to_string()).await {
                 Ok(domains) => domains,
                 Err(why) => {
                     tracing::debug!(%why, "TLS reports that are due were not found out");
                     return;
                 }
             };
-            for domain in domains.into_iter().filter(|domain| self.leaves(day, domain) <= now) {
-                if room == 0 {
-                    return;
-                }
-                room -= 1;
-                let due = send::Due { day, domain: &domain, submitter: &submitter, config: &config };
-                if let Err(why) = self.turn(&due).await {
-                    tracing::debug!(domain = domain.as_str(), %why, "a TLS report waits for the queue's store");
-                }
-            }
+            domains.retain(|domain| self.leaves(day, domain) <= now);
+            // Those who can't be reached come up again and again: they aren't always the first.
+            domains.shuffle(&mut rand::rng());
+            let has_room = || turns.load(Ordering::Relaxed) < TURNS_IN_A_ROUND && Instant::now() < until;
+            let (submitter, config, turns) = (&submitter, &config, &turns);
+            futures::stream::iter(domains)
+                .take_while(|_| std::future::ready(has_room()))
+                .for_each_concurrent(REPORTS_AT_ONCE, |domain| async move {
+                    match self.turn(&send::Due { day, domain: &domain, submitter, config }).await {
+                        Ok(true) => drop(turns.fetch_add(1, Ordering::Relaxed)),
+                        Ok(false) => {}
+                        Err(why) => {
+                            tracing::debug!(domain = domain.as_str(), %why, "a TLS report waits for the queue's store");
+                        }
+                    }
+                })
+                .await;
         }
     }
 
-    /// Sends a report, if it is this relay's to send.
-    async fn turn(&self, due: &send::Due<'_>) -> Result<(), Unavailable> {
+    /// Sends a report, if it is this relay's to send; whether it was.
+    async fn turn(&self, due: &send::Due<'_>) -> Result<bool, Unavailable> {
         let day = due.day.to_string();
         let turn = match self.shards.take_turn(&day, due.domain, &self.holder, TURN).await? {
             Taken::Ours(turn) => turn,
-            Taken::Another => return Ok(()),
+            Taken::Another => return Ok(false),
         };
         let sent = self.report(due, &turn).await;
         self.sent.with_label_values(&[sent.as_str()]).inc();
         match sent {
-            Sent::Enqueued | Sent::Unwanted | Sent::NoMailbox => {
-                self.shards.turn_done(turn, &day, due.domain).await
-            }
+            Sent::Taken | Sent::Unwanted => self.shards.turn_done(turn, &day, due.domain).await?,
             // Its time runs on, so that it isn't tried again at once.
-            Sent::Failed => Ok(()),
+            Sent::Failed => {}
         }
+        Ok(true)
     }
 
     /// When a domain's report leaves.

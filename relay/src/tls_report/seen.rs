@@ -14,6 +14,7 @@ use rustls::CertificateError;
 use super::Reported;
 use crate::{
     client::{Connection, OpenError},
+    https::HttpsError,
     mta_sts::FetchError,
     tls::connect::{Connectors, HandshakeError},
 };
@@ -98,14 +99,10 @@ pub(crate) const fn of_certificate(why: &CertificateError) -> Flaw {
 pub fn fetch_result(why: &FetchError) -> ResultType {
     match why {
         FetchError::Invalid(_) | FetchError::Type(_) => ResultType::StsPolicyInvalid,
-        FetchError::Handshake(HandshakeError::TooSlow) => ResultType::StsPolicyFetchError,
-        FetchError::Handshake(_) => ResultType::StsWebpkiInvalid,
-        FetchError::Name
-        | FetchError::Unresolved(_)
-        | FetchError::Connect(_)
-        | FetchError::Http(_)
-        | FetchError::Status(_)
-        | FetchError::Body(_)
-        | FetchError::TooSlow => ResultType::StsPolicyFetchError,
+        FetchError::Https(HttpsError::Handshake(HandshakeError::TooSlow)) => ResultType::StsPolicyFetchError,
+        FetchError::Https(HttpsError::Handshake(_)) => ResultType::StsWebpkiInvalid,
+        FetchError::Name | FetchError::Https(_) | FetchError::Status(_) | FetchError::Body(_) => {
+            ResultType::StsPolicyFetchError
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! One report: from the fleet's counts to a message in the queue.
-//! **Owns:** the message's way into the queue, its name there. **Never:** whose turn it is (reporter.rs), the report's form (core).
+//! One report: from the fleet's counts to a message in the queue, and to web servers.
+//! **Owns:** the message's way into the queue, its name there. **Never:** whose turn it is (reporter.rs), the report's form
+//! (core), a socket (post.rs).
 //! Invariant: a report has one name in the queue, so that two relays which both think it theirs enqueue one message.
 //! RFC 8460 5.3: it is mail like any other, signed, and what it reports doesn't stop it.
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use postrider_core::{
     config::{Config, Signing},
     route::Facts,
-    tls_report::{Counts, Letter, Record, Report, ReportDay, Submitter, render},
+    tls_report::{Counts, Letter, Recipients, Record, Report, ReportDay, Submitter, pack, render},
 };
 use postrider_mail::{
     BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath, TlsRequirement,
@@ -21,7 +22,10 @@ use postrider_queue::{Body, Dkim, EnqueueError, NewDelivery, NewMessage, Partiti
 use sha2::{Digest as _, Sha256};
 
 use super::Reporter;
-use crate::intake::fates::{self, Fate};
+use crate::{
+    dispatch::ports,
+    intake::fates::{self, Fate},
+};
 
 /// What rules see as the listener of reports.
 const LISTENER: &str = "tls-reports";
@@ -44,13 +48,11 @@ pub(super) struct Due<'a> {
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// It is in the queue.
-    Enqueued,
+    /// It is in the queue, or a web server has taken it: RFC 8460 3 wants one destination that has it.
+    Taken,
     /// The domain asks for none (any more), or a rule drops it.
     Unwanted,
-    /// The domain wants it by HTTPS only, which this relay doesn't speak for reports.
-    NoMailbox,
-    /// The DNS or the queue failed: it is tried again.
+    /// The DNS, the queue or all web servers failed: it is tried again.
     Failed,
 }
 
@@ -58,25 +60,30 @@ impl Sent {
     /// The label of the metric.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::Enqueued => "sent",
+            Self::Taken => "sent",
             Self::Unwanted => "unwanted",
-            Self::NoMailbox => "no_mailbox",
             Self::Failed => "failed",
+        }
+    }
+
+    /// What became of a report that two ways were tried for.
+    const fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Taken, _) | (_, Self::Taken) => Self::Taken,
+            (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
+            (Self::Unwanted, Self::Unwanted) => Self::Unwanted,
         }
     }
 }
 
 impl Reporter {
-    /// Makes a report and enqueues it.
+    /// Makes a report and sends it to all who should have it.
     pub(super) async fn report(&self, due: &Due<'_>, turn: &Turn) -> Sent {
         let to = match self.record(due.domain).await {
-            Record::Wanted(to) => to.mailboxes,
+            Record::Wanted(to) => to,
             Record::Absent => return Sent::Unwanted,
             Record::Failed => return Sent::Failed,
         };
-        if to.is_empty() {
-            return Sent::NoMailbox;
-        }
         let counts = match self.shards.tally_of(&due.day.to_string(), due.domain).await {
             Ok(fields) => Counts::read(fields.iter().map(|(field, count)| (field.as_str(), *count))),
             Err(why) => return failed(due.domain, &why),
@@ -84,13 +91,37 @@ impl Reporter {
         let Some(report) = Report::of(&counts, due.day, due.domain, due.submitter) else {
             return Sent::Unwanted;
         };
+        match pack(&report) {
+            Ok(gzip) => self.send(due, turn, (&report, &gzip.into()), &to).await,
+            Err(why) => failed(due.domain, &why),
+        }
+    }
+
+    /// By mail first: it costs no time.
+    async fn send(&self, due: &Due<'_>, turn: &Turn, file: (&Report, &Bytes), to: &Recipients) -> Sent {
+        let by_mail = self.mail(due, turn, file, &to.mailboxes).await;
+        if to.urls.is_empty() {
+            return by_mail;
+        }
+        let may_go_to = ports::destinations(due.config, &self.own_addresses);
+        let is_posted = self.post(&to.urls, file.1, &may_go_to).await;
+        by_mail.or(if is_posted { Sent::Taken } else { Sent::Failed })
+    }
+
+    async fn mail(
+        &self,
+        due: &Due<'_>,
+        turn: &Turn,
+        (report, gzip): (&Report, &Bytes),
+        to: &[Mailbox],
+    ) -> Sent {
+        if to.is_empty() {
+            return Sent::Unwanted;
+        }
         let date = due.day.leaves(due.domain);
         let Due { day, domain, submitter, .. } = *due;
-        let mail = match render(&Letter { report: &report, day, domain, submitter, to: &to, date }) {
-            Ok(mail) => mail,
-            Err(why) => return failed(due.domain, &why),
-        };
-        let message = Ready { due, to: &to, text: mail.message.into(), name: name(report.id()) };
+        let message = render(&Letter { report, day, domain, submitter, to, date }, gzip);
+        let message = Ready { due, to, text: message.into(), name: name(report.id()) };
         match self.enqueue(&message, turn).await {
             Ok(sent) => sent,
             Err(why) => failed(due.domain, &why),
@@ -142,7 +173,7 @@ impl Reporter {
         let enqueued = partition.enqueue(message, PATIENCE).await?;
         tracing::info!(queue_id = %enqueued.receipt, domain = ready.due.domain.as_str(), "a TLS report is on its way");
         self.dispatcher.wake(partition.name());
-        Ok(Sent::Enqueued)
+        Ok(Sent::Taken)
     }
 }
 
@@ -227,4 +258,18 @@ fn name(report: &str) -> u128 {
 fn failed(domain: &Domain, why: &dyn std::fmt::Display) -> Sent {
     tracing::warn!(domain = domain.as_str(), %why, "a TLS report was not sent; it is tried again");
     Sent::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sent::{Failed, Taken, Unwanted};
+
+    #[test]
+    fn one_destination_that_has_it_is_enough() {
+        for other in [Taken, Failed, Unwanted] {
+            assert_eq!((Taken.or(other), other.or(Taken)), (Taken, Taken));
+        }
+        assert_eq!((Failed.or(Unwanted), Unwanted.or(Failed)), (Failed, Failed));
+        assert_eq!(Unwanted.or(Unwanted), Unwanted);
+    }
 }

@@ -33,6 +33,7 @@ use postrider_relay::{
     },
     dns::{Dns, DnsSettings},
     heartbeat::{self, Heartbeat},
+    https::Https,
     metrics::Metrics,
     mta_sts::{Fetcher, Policies},
     shutdown::Shutdown,
@@ -175,7 +176,7 @@ impl Rig {
         let heartbeat = Heartbeat::start(shards.partitions(), &metrics).unwrap();
         let dns = Dns::new(DnsSettings::new(vec!["127.0.0.1:9".parse().unwrap()])).unwrap();
         let connectors = Connectors::new(&[]).unwrap();
-        let fetcher = Fetcher::new(connectors.clone(), 443);
+        let fetcher = Fetcher::new(Https::new(dns.clone(), connectors.clone(), 443));
         let lookups = metrics.outbound.mta_sts_lookups.clone();
         let Outbound { dispatcher, sites, serving, opener } = outbound::build(Parts {
             config: source,

@@ -30,6 +30,8 @@ struct Session {
     input: BytesMut,
     output: Vec<u8>,
     is_tls: bool,
+    /// Whether it was another certificate than the sink's own that was shown.
+    is_to_another: bool,
     is_authenticated: bool,
     sender: Option<String>,
     requires_tls: bool,
@@ -68,6 +70,7 @@ pub(super) async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Sha
         input: BytesMut::with_capacity(16 * 1024),
         output: Vec::with_capacity(512),
         is_tls: false,
+        is_to_another: false,
         is_authenticated: false,
         sender: None,
         requires_tls: false,
@@ -211,6 +214,9 @@ impl Session {
     async fn end(&mut self, body: Vec<u8>) -> Result<()> {
         let recipients = self.recipients.clone();
         let sender = self.sender.clone().unwrap_or_default();
+        if self.shared.setup.tls.is_some() && (!self.is_tls || self.is_to_another) {
+            self.shared.ledger.expose(id_of(&body));
+        }
         let act = self.shared.rules.next(At::Dot, &sender, &recipients);
         if recipients.is_empty() {
             self.say("554 5.5.1 no valid recipients");
@@ -319,10 +325,19 @@ impl Session {
     }
 
     async fn start_tls(self) -> Result<Self> {
-        let Some(config) = self.shared.setup.tls.clone() else { bail!("no certificate") };
+        let another = self.shared.another.now();
+        let is_to_another = another.is_some();
+        let Some(config) = another.or_else(|| self.shared.setup.tls.clone()) else { bail!("no certificate") };
         let stream = tokio_rustls::TlsAcceptor::from(config).accept(self.stream).await?;
         // RFC 3207 4.2: what was said in clear is forgotten, what was sent ahead is dropped.
-        Ok(Self { stream: Box::new(stream), is_tls: true, input: BytesMut::new(), sender: None, ..self })
+        Ok(Self {
+            stream: Box::new(stream),
+            is_tls: true,
+            is_to_another,
+            input: BytesMut::new(),
+            sender: None,
+            ..self
+        })
     }
 
     fn reset(&mut self) {

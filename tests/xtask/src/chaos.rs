@@ -9,6 +9,7 @@ mod clock;
 pub(crate) mod draw;
 pub(crate) mod judge;
 pub(crate) mod plan;
+mod protection;
 pub(crate) mod remains;
 mod replicas;
 pub(crate) mod run;
@@ -72,7 +73,7 @@ pub(crate) struct Chaos {
     /// Keep a line of each run here, and leave out what this build of the relay has passed already.
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// An earlier release's relay, to be mixed in by rolling restarts.
+    /// An earlier release's relay, to be mixed in by rolling restarts; then no run signs or verifies.
     #[arg(long, value_name = "FILE")]
     older: Option<PathBuf>,
 }
@@ -80,7 +81,8 @@ pub(crate) struct Chaos {
 /// Runs them.
 pub(crate) fn main(chaos: &Chaos, relay: &Path) -> Result<()> {
     enter(&chaos.topologies, relay)?;
-    let allowed = Allowed::parse(&chaos.faults)?;
+    let mut allowed = Allowed::parse(&chaos.faults)?;
+    allowed.protection = chaos.older.is_none();
     let results = Results::open(chaos.results.as_deref(), relay)?;
     let plans =
         (chaos.seed..chaos.seed + chaos.runs).map(|seed| Plan::draw(seed, &chaos.topologies, &allowed));
@@ -151,10 +153,10 @@ async fn all(plans: Vec<Plan>, chaos: &Chaos, mut results: Results) -> Result<()
 }
 
 fn line(verdict: &Verdict) -> String {
-    let Verdict { accepted, delivered, bounced, explained, resent, late_dots, .. } = verdict;
+    let Verdict { accepted, delivered, bounced, explained, resent, late_dots, signed, .. } = verdict;
     format!(
         "{accepted} accepted: {delivered} delivered, {bounced} bounced, 0 lost; {explained} doubles explained, {resent} sent twice by \
-         the client, {late_dots} late dots"
+         the client, {late_dots} late dots; {signed} copies signed by both keys"
     )
 }
 
@@ -185,6 +187,10 @@ impl Results {
             Ok(verdict) => verdict.json(),
             Err(error) => json!({ "error": format!("{error:#}") }),
         };
+        if let (Ok(verdict), true) = (done, plan.is_protected) {
+            line["unsigned"] = verdict.unsigned.len().into();
+            line["exposed"] = verdict.exposed.len().into();
+        }
         line["seed"] = plan.seed.into();
         line["plan"] = plan.describe().into();
         line["build"] = self.build.as_str().into();
@@ -210,7 +216,7 @@ impl Results {
         let (takeovers, gaps) = (all("takeovers"), all("accept_gaps"));
         println!(
             "\n{} runs: {} accepted, {} delivered, {} bounced, {} lost, {} doubles without a reason; {} explained, {} sent twice by \
-             clients, {} late dots\ntake-over of a killed relay's mail: {}\nlongest wait for a 250 while a server of three is away: {}",
+             clients, {} late dots\n{} copies signed by both keys, {} of protected runs unsigned, {} exposed\ntake-over of a killed relay's mail: {}\nlongest wait for a 250 while a server of three is away: {}",
             seeds.len(),
             sum("accepted"),
             sum("delivered"),
@@ -220,6 +226,9 @@ impl Results {
             sum("explained"),
             sum("resent"),
             sum("late_dots"),
+            sum("signed"),
+            sum("unsigned"),
+            sum("exposed"),
             spread(&takeovers),
             spread(&gaps)
         );

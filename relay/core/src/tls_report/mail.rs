@@ -31,23 +31,18 @@ pub struct Letter<'a> {
     pub date: Due,
 }
 
-/// A report's file and the message around it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mail {
-    /// The JSON, packed.
-    pub gzip: Vec<u8>,
-    /// Header and body, lines ended by CRLF, ASCII, no dots doubled.
-    pub message: Vec<u8>,
-}
-
-/// Renders it.
+/// A report's file: its JSON, packed.
 ///
 /// # Errors
 /// Never in practice: packing goes to memory.
-pub fn render(from: &Letter<'_>) -> std::io::Result<Mail> {
+pub fn pack(report: &Report) -> std::io::Result<Vec<u8>> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-    packer.write_all(from.report.json().as_bytes())?;
-    let gzip = packer.finish()?;
+    packer.write_all(report.json().as_bytes())?;
+    packer.finish()
+}
+
+/// The message around the file: header and body, lines ended by CRLF, ASCII, no dots doubled.
+pub fn render(from: &Letter<'_>, gzip: &[u8]) -> Vec<u8> {
     let mut message = head(from);
     let boundary = boundary(from);
     let _ = write!(
@@ -61,13 +56,13 @@ pub fn render(from: &Letter<'_>) -> std::io::Result<Mail> {
         "\r\n--{boundary}\r\nContent-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64\r\n\
          Content-Disposition: attachment;\r\n filename=\"{file}\"\r\n\r\n"
     );
-    let encoded = STANDARD.encode(&gzip);
+    let encoded = STANDARD.encode(gzip);
     for line in encoded.as_bytes().chunks(LINE) {
         message.push_str(&String::from_utf8_lossy(line));
         message.push_str("\r\n");
     }
     let _ = write!(message, "--{boundary}--\r\n");
-    Ok(Mail { gzip, message: message.into_bytes() })
+    message.into_bytes()
 }
 
 fn head(from: &Letter<'_>) -> String {

@@ -3,6 +3,7 @@
 
 use postrider_mail::Mailbox;
 
+use super::ReportUrl;
 use crate::txt;
 
 /// Destinations that are read of a record; what stands behind them doesn't count.
@@ -26,8 +27,8 @@ pub enum Record {
 pub struct Recipients {
     /// By mail.
     pub mailboxes: Vec<Mailbox>,
-    /// By HTTPS: whole URLs.
-    pub urls: Vec<Box<str>>,
+    /// By HTTPS.
+    pub urls: Vec<ReportUrl>,
 }
 
 impl Record {
@@ -51,20 +52,24 @@ fn recipients(fields: &str) -> Option<Recipients> {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mailto") => {
                 recipients.mailboxes.extend(mailbox(rest));
             }
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") && rest.starts_with("//") => {
-                recipients.urls.push(uri.into());
-            }
-            _ => {}
+            _ => recipients.urls.extend(ReportUrl::parse(uri)),
         }
     }
-    let mut seen = Vec::new();
-    recipients.mailboxes.retain(|mailbox| {
-        !seen.contains(mailbox) && {
-            seen.push(mailbox.clone());
-            true
-        }
-    });
+    keep_first(&mut recipients.mailboxes);
+    keep_first(&mut recipients.urls);
     (!recipients.mailboxes.is_empty() || !recipients.urls.is_empty()).then_some(recipients)
+}
+
+/// Each once, in their order; there are few.
+fn keep_first<T: PartialEq + Clone>(all: &mut Vec<T>) {
+    let mut seen: Vec<T> = Vec::new();
+    all.retain(|one| {
+        let is_new = !seen.contains(one);
+        if is_new {
+            seen.push(one.clone());
+        }
+        is_new
+    });
 }
 
 /// The address of a `mailto:` (RFC 6068), without what the URI wants in its header. Reports are ASCII.
@@ -123,8 +128,9 @@ mod tests {
 
     #[test]
     fn several_destinations_are_read_up_to_a_bound() {
-        let both =
-            said(&["v=TLSRPTv1 ; x=1; rua=mailto:a@x.example , https://x.example/r ,mailto:a@x.example;"]);
+        let both = said(&[
+            "v=TLSRPTv1 ; x=1; rua=mailto:a@x.example , https://x.example/r ,mailto:a@x.example,https://x.example/r;",
+        ]);
         assert_eq!(both, Some((vec!["a@x.example".to_owned()], vec!["https://x.example/r".to_owned()])));
         let many: Vec<String> = (0..40).map(|n| format!("mailto:r{n}@x.example")).collect();
         assert_eq!(mailboxes(&format!("v=TLSRPTv1;rua={}", many.join(","))).len(), MAX_DESTINATIONS);
@@ -148,6 +154,7 @@ mod tests {
             "v=TLSRPTv1;",
             "v=TLSRPTv1;rua=",
             "v=TLSRPTv1;rua=ftp://x.example",
+            "v=TLSRPTv1;rua=https://127.0.0.1/",
             "v=TLSRPTv1;rua=mailto:nobody",
         ] {
             assert_eq!(said(&[text]), None, "{text}");

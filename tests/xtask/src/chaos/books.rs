@@ -14,7 +14,7 @@ use postrider_tests::{
 };
 use serde_json::Value;
 
-use super::{plan::DOMAINS, stage::domain};
+use super::{plan::DOMAINS, protection, stage::domain};
 
 /// Time in the run.
 pub(crate) type At = Duration;
@@ -68,6 +68,12 @@ pub(crate) struct Books {
     pub(crate) reaped: HashMap<String, At>,
     /// IDs that a client sent again, as it got no answer to its dot.
     pub(crate) ambiguous: HashSet<String>,
+    /// How many copies, of messages and of bounces, have a signature of each key.
+    pub(crate) signed: usize,
+    /// IDs of copies that have not; empty for a bounce.
+    pub(crate) unsigned: Vec<String>,
+    /// IDs of copies whose text came in clear, or to a certificate that wasn't the far side's.
+    pub(crate) exposed: Vec<String>,
     /// IDs that a client sent again, as it was told to.
     pub(crate) deferred: HashSet<String>,
 }
@@ -84,7 +90,8 @@ impl Books {
     pub(crate) fn read(world: &World, accepted: &Accepted, load: &Load, began: Began) -> Result<Self> {
         let ambiguous = accepted.ambiguous.iter().cloned().collect();
         let deferred = accepted.deferred.iter().cloned().collect();
-        let mut books = Self { ambiguous, deferred, ..Self::default() };
+        let exposed = world.ledger.exposed();
+        let mut books = Self { ambiguous, deferred, exposed, ..Self::default() };
         for (id, at) in &accepted.at {
             let number = id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
             let domains = load.recipients_of(number).iter().map(|recipient| of(recipient)).collect();
@@ -107,6 +114,11 @@ impl Books {
     fn enter(&mut self, entry: &Entry, began: Began) {
         let at = entry.time.saturating_duration_since(began.instant);
         let text = entry.text();
+        if protection::is_signed(entry, &text) {
+            self.signed += 1;
+        } else {
+            self.unsigned.push(entry.id.clone());
+        }
         let bounce_of = |recipient: &String| {
             let local = recipient.strip_suffix(&format!("@{}", domain(DOMAINS)))?;
             local.strip_prefix("app+").map(str::to_owned)

@@ -52,6 +52,12 @@ pub(crate) struct Verdict {
     pub(crate) lost: Vec<String>,
     pub(crate) unexplained: Vec<String>,
     pub(crate) explained: usize,
+    /// Copies at far sides with a signature of each key.
+    pub(crate) signed: usize,
+    /// IDs of copies without; in a run that doesn't sign these are all.
+    pub(crate) unsigned: Vec<String>,
+    /// IDs of copies that anyone could have read, or that somebody else got.
+    pub(crate) exposed: Vec<String>,
     /// Copies that the client caused, as it got no answer.
     pub(crate) resent: usize,
     /// Dots of a relay that was stopped between its check and its write.
@@ -68,6 +74,9 @@ pub(crate) fn judge(books: &Books, struck: &[Struck]) -> Verdict {
         accepted: books.accepted.len(),
         takeovers: takeovers(books, struck),
         accept_gaps: accept_gaps(books, struck),
+        signed: books.signed,
+        unsigned: books.unsigned.clone(),
+        exposed: books.exposed.clone(),
         ..Verdict::default()
     };
     let (copies, settled) = (copies(books), delivered(books));
@@ -114,6 +123,15 @@ impl Verdict {
         None
     }
 
+    /// What is wrong in a protected run, if anything.
+    pub(crate) fn unprotected(&self) -> Option<String> {
+        let (unsigned, exposed) = (self.unsigned.len(), self.exposed.len());
+        if exposed > 0 {
+            return Some(format!("{exposed} in clear or to a wrong certificate: {}", first(&self.exposed)));
+        }
+        (unsigned > 0).then(|| format!("{unsigned} without both signatures: {}", first(&self.unsigned)))
+    }
+
     /// For the file of results.
     pub(crate) fn json(&self) -> Value {
         let seconds = |all: &[Duration]| all.iter().map(Duration::as_secs_f64).collect::<Vec<_>>();
@@ -121,6 +139,7 @@ impl Verdict {
             "accepted": self.accepted, "delivered": self.delivered, "bounced": self.bounced, "lost": self.lost.len(),
             "unexplained": self.unexplained.len(), "explained": self.explained, "resent": self.resent,
             "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_gaps": seconds(&self.accept_gaps),
+            "signed": self.signed,
         })
     }
 }

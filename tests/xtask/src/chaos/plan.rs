@@ -42,6 +42,8 @@ pub(crate) enum RelayFault {
     Partition,
     /// The nameserver is silent, slow, refuses or fails.
     Dns,
+    /// A far side shows a certificate that isn't its own, in a protected run.
+    WrongCertificate,
 }
 
 /// What goes wrong with the queue's servers.
@@ -69,6 +71,8 @@ pub(crate) enum StoreFault {
     Reload,
     /// A replica is promoted while the primary lives.
     FailOver,
+    /// The relays' configuration has no more of one of the keys that sign, in a protected run.
+    KeyGone,
 }
 
 /// One fault and when.
@@ -97,6 +101,8 @@ pub(crate) struct When {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) topology: Topology,
+    /// Whether the fleet signs, and delivers to the right certificates only.
+    pub(crate) is_protected: bool,
     pub(crate) messages: usize,
     pub(crate) per_second: u32,
     pub(crate) size: usize,
@@ -114,6 +120,8 @@ pub(crate) const RELAYS: usize = 3;
 pub(crate) const DOMAINS: usize = 4;
 /// How long the load lasts.
 const LOAD: Duration = Duration::from_secs(24);
+/// One run in so many is without signatures and certificates.
+const PLAIN_ONE_IN: u64 = 3;
 /// When something may befall it.
 const WHEN: When = When { count: 1..=4, millis: 1_500..=LOAD.as_millis() as u64 - 2_000 };
 
@@ -122,6 +130,8 @@ const WHEN: When = When { count: 1..=4, millis: 1_500..=LOAD.as_millis() as u64 
 pub(crate) struct Allowed {
     pub(crate) of_relays: Vec<RelayFault>,
     pub(crate) of_store: Vec<StoreFault>,
+    /// Whether fleets may sign, and verify certificates: an earlier release among them may not know how.
+    pub(crate) protection: bool,
 }
 
 impl Allowed {
@@ -132,9 +142,10 @@ impl Allowed {
     pub(crate) fn parse(names: &[String]) -> Result<Self> {
         if names.is_empty() {
             let (of_relays, of_store) = (RelayFault::value_variants(), StoreFault::value_variants());
-            return Ok(Self { of_relays: of_relays.to_vec(), of_store: of_store.to_vec() });
+            let (of_relays, of_store) = (of_relays.to_vec(), of_store.to_vec());
+            return Ok(Self { of_relays, of_store, protection: true });
         }
-        let mut allowed = Self { of_relays: Vec::new(), of_store: Vec::new() };
+        let mut allowed = Self { of_relays: Vec::new(), of_store: Vec::new(), protection: true };
         for name in names {
             match (RelayFault::from_str(name, true), StoreFault::from_str(name, true)) {
                 (Ok(fault), _) => allowed.of_relays.push(fault),
@@ -160,19 +171,24 @@ impl Plan {
         // Seeds take the topologies in turn, so that any few of them see all.
         let topology =
             topologies.get(seed as usize % topologies.len().max(1)).copied().unwrap_or(Topology::One);
+        // In turn as well: of any twelve, each topology has both.
+        let is_protected = allowed.protection && !seed.is_multiple_of(PLAIN_ONE_IN);
         let per_second = draw.within(40..=80);
-        let store_faults: Vec<_> =
-            allowed.of_store.iter().copied().filter(|fault| fault.fits(topology)).collect();
+        let relay_faults: Vec<_> =
+            allowed.of_relays.iter().copied().filter(|fault| fault.fits(is_protected)).collect();
+        let fits = |fault: &StoreFault| fault.fits(topology, is_protected);
+        let store_faults: Vec<_> = allowed.of_store.iter().copied().filter(fits).collect();
         let of_store = strikes(&store_faults, topology.servers(), &mut draw, StoreFault::lasts, &WHEN);
         Self {
             seed,
             topology,
+            is_protected,
             messages: (LOAD.as_secs() * u64::from(per_second)) as usize,
             per_second,
             size: if draw.one_in(5) { 150_000 } else { 3_000 },
             together: if draw.one_in(3) { 2 } else { 1 },
             far_sides: (0..=DOMAINS).map(|number| far_side(number, &mut draw)).collect(),
-            of_relays: strikes(&allowed.of_relays, RELAYS, &mut draw, RelayFault::lasts, &WHEN),
+            of_relays: strikes(&relay_faults, RELAYS, &mut draw, RelayFault::lasts, &WHEN),
             of_store,
         }
     }
@@ -184,7 +200,14 @@ impl Plan {
         let store =
             self.of_store.iter().map(|strike| format!("{:?}@{:.0}s", strike.fault, strike.at.as_secs_f64()));
         let all: Vec<String> = relays.chain(store).collect();
-        format!("seed {} {:?}, {} messages: {}", self.seed, self.topology, self.messages, all.join(" "))
+        let how = if self.is_protected { "signed and verified" } else { "plain" };
+        format!(
+            "seed {} {:?}, {} messages, {how}: {}",
+            self.seed,
+            self.topology,
+            self.messages,
+            all.join(" ")
+        )
     }
 }
 
@@ -206,6 +229,20 @@ impl Topology {
 }
 
 impl RelayFault {
+    /// Only those who verify care for a certificate.
+    const fn fits(self, is_protected: bool) -> bool {
+        match self {
+            Self::WrongCertificate => is_protected,
+            Self::KillRelay
+            | Self::DieAtStep
+            | Self::PauseRelay
+            | Self::RollRelay
+            | Self::RelayClock
+            | Self::Partition
+            | Self::Dns => true,
+        }
+    }
+
     pub(crate) fn lasts(self, draw: &mut Draw) -> Duration {
         match self {
             Self::PauseRelay if draw.one_in(12) => Duration::from_secs(70),
@@ -214,15 +251,16 @@ impl RelayFault {
             Self::DieAtStep => Duration::from_secs(8),
             Self::RollRelay => Duration::ZERO,
             Self::Partition => draw.millis(300..=8_000),
-            Self::Dns => draw.millis(1_000..=6_000),
+            Self::Dns | Self::WrongCertificate => draw.millis(1_000..=6_000),
         }
     }
 }
 
 impl StoreFault {
-    /// A volume of their own is had by servers that stand alone, and only replicas can be promoted.
-    pub(crate) const fn fits(self, topology: Topology) -> bool {
+    /// A volume of their own is had by servers that stand alone, only replicas can be promoted, and only who signs has keys.
+    pub(crate) const fn fits(self, topology: Topology, is_protected: bool) -> bool {
         match self {
+            Self::KeyGone => is_protected,
             Self::FailOver => topology.is_replicated(),
             Self::DiskFull | Self::TornTail | Self::RedisClock | Self::Password => !topology.is_replicated(),
             Self::KillRedis
@@ -238,6 +276,7 @@ impl StoreFault {
         match self {
             Self::KillRedis | Self::DiskFull | Self::RedisClock | Self::MemoryFull => draw.millis(0..=5_000),
             Self::PauseRedis => draw.millis(100..=6_000),
+            Self::KeyGone => draw.millis(2_000..=6_000),
             Self::SlowDisk => draw.millis(1_000..=4_000),
             Self::TornTail => draw.millis(500..=2_000),
             Self::ScriptFlush | Self::Password | Self::Reload | Self::FailOver => Duration::ZERO,
@@ -291,7 +330,9 @@ fn far_side(number: usize, draw: &mut Draw) -> Vec<Rule> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Allowed, Plan, Topology};
+    use clap::ValueEnum as _;
+
+    use super::{Allowed, Plan, StoreFault, Topology};
 
     #[test]
     fn a_seed_gives_the_same_plan_again_and_another_seed_another() {
@@ -299,6 +340,30 @@ mod tests {
         let plan = |seed| format!("{:?}", Plan::draw(seed, &[Topology::One, Topology::Shards], &allowed));
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(9));
+    }
+
+    #[test]
+    fn each_topology_is_run_with_protection_and_without() {
+        let (all, mut allowed) = (Topology::value_variants(), Allowed::parse(&[]).expect("all"));
+        let mut seen: Vec<_> = (1..=12)
+            .map(|seed| Plan::draw(seed, all, &allowed))
+            .map(|plan| (plan.topology as u8, plan.is_protected))
+            .collect();
+        assert_eq!(seen.iter().filter(|(_, is_protected)| *is_protected).count(), 8);
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 2 * all.len());
+        allowed.protection = false;
+        for seed in 1..=200 {
+            let plan = Plan::draw(seed, all, &allowed);
+            let (of_relays, of_store) = (plan.of_relays.iter(), plan.of_store.iter());
+            assert!(!plan.is_protected);
+            assert!(of_relays.map(|strike| strike.fault).all(|fault| fault.fits(false)), "{plan:?}");
+            assert!(
+                of_store.map(|strike| strike.fault).all(|fault| fault != StoreFault::KeyGone),
+                "{plan:?}"
+            );
+        }
     }
 
     #[test]

@@ -36,10 +36,13 @@ pub(crate) async fn run(plan: &Plan, place: u32, older: Option<&std::path::Path>
     let mut stage = Stage::set(plan, &ground).await?;
     let done = befall(plan, &mut stage, older).await;
     let done = match done {
-        Ok(verdict) => match verdict.fault() {
-            None => Ok(verdict),
-            Some(fault) => Err(anyhow::anyhow!(fault)),
-        },
+        Ok(verdict) => {
+            let unprotected = if plan.is_protected { verdict.unprotected() } else { None };
+            match verdict.fault().or(unprotected) {
+                None => Ok(verdict),
+                Some(fault) => Err(anyhow::anyhow!(fault)),
+            }
+        }
         Err(error) => Err(error),
     };
     if done.is_err() {
@@ -84,10 +87,11 @@ pub(crate) async fn strike(
     began: Began,
     struck: &Mutex<Vec<Struck>>,
 ) -> Result<()> {
-    let Stage { world, mounted, replicas, clocks, redis_clock, groups, .. } = stage;
-    let World { relays, redis, dns, .. } = world;
+    let Stage { world, mounted, replicas, clocks, redis_clock, groups, protection, .. } = stage;
+    let World { relays, redis, dns, sinks, .. } = world;
     let ports = redis.iter().map(postrider_tests::redis::Redis::port).collect();
-    let mut relays = Relays { relays, dns, clocks, groups, ports, older: older.map(Into::into) };
+    let (older, protection) = (older.map(Into::into), protection.as_ref());
+    let mut relays = Relays { relays, dns, clocks, groups, ports, older, sinks, protection };
     let mut store = Store { servers: redis, replicas, mounted, clock: redis_clock };
     let wait = |at: Duration| tokio::time::sleep_until((began.instant + at).into());
     let note = |one: Struck| struck.lock().unwrap_or_else(PoisonError::into_inner).push(one);
@@ -120,7 +124,10 @@ fn of_relay(strike: &Strike<RelayFault>, from: Duration, to: Duration) -> Struck
         is_partition: fault == RelayFault::Partition,
         from,
         to,
-        is_disruptive: !matches!(fault, RelayFault::Dns | RelayFault::RelayClock),
+        is_disruptive: !matches!(
+            fault,
+            RelayFault::Dns | RelayFault::RelayClock | RelayFault::WrongCertificate
+        ),
         is_pause: fault == RelayFault::PauseRelay,
         is_kill: fault == RelayFault::KillRelay,
         is_outage: false,
@@ -140,7 +147,7 @@ fn of_server(fault: StoreFault, topology: Topology, from: Duration, to: Duration
                 StoreFault::KillRedis | StoreFault::PauseRedis | StoreFault::FailOver | StoreFault::SlowDisk
             ),
         is_partition: false,
-        is_disruptive: !matches!(fault, StoreFault::ScriptFlush | StoreFault::Reload),
+        is_disruptive: !matches!(fault, StoreFault::ScriptFlush | StoreFault::Reload | StoreFault::KeyGone),
         is_pause: fault == StoreFault::PauseRedis,
         is_kill: false,
         is_outage: fault == StoreFault::KillRedis && topology == Topology::Shards,

@@ -18,6 +18,7 @@ use tokio::process::Command;
 use super::{
     clock::Clock,
     plan::{DOMAINS, Plan, RELAYS, Topology},
+    protection::Protection,
     replicas::Replicas,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Stage {
     pub(crate) redis_clock: Clock,
     /// The group that each relay runs as.
     pub(crate) groups: Vec<u32>,
+    /// Who vouches for the far sides, if the run is protected.
+    pub(crate) protection: Option<Protection>,
     volumes: Vec<PathBuf>,
 }
 
@@ -78,7 +81,12 @@ impl Stage {
             Topology::Sentinel => Replicas::sentinels(&mut world).await?,
             Topology::Cluster => Replicas::cluster(&mut world).await?,
         };
-        world.manifests.write("relay.yaml", &relay(plan.topology))?;
+        world.manifests.write("relay.yaml", &relay(plan))?;
+        let protection = if plan.is_protected {
+            Some(Protection::new(world.folder(), &world.manifests)?)
+        } else {
+            None
+        };
         for (name, lines) in ground.rules {
             world.manifests.write(&format!("{name}.yaml"), &rule(name, lines))?;
         }
@@ -86,7 +94,9 @@ impl Stage {
             world.manifests.write("redis.yaml", &secret("redis", &[("url", &url)]))?;
         }
         for (number, rules) in plan.far_sides.iter().enumerate() {
-            let far_side = world.domain_with(&domain(number), sink::Setup::default()).await?;
+            let tls = protection.as_ref().map(|by| by.right(&domain(number))).transpose()?;
+            let setup = sink::Setup { tls, ..sink::Setup::default() };
+            let far_side = world.domain_with(&domain(number), setup).await?;
             world.sinks.get(far_side).context("it was added")?.behave(rules.clone());
         }
         let mounted = match plan.topology {
@@ -98,8 +108,8 @@ impl Stage {
                 mounted
             }
         };
-        let mut stage =
-            Self { world, mounted, replicas, clocks: Vec::new(), redis_clock, groups: Vec::new(), volumes };
+        let (clocks, groups) = (Vec::new(), Vec::new());
+        let mut stage = Self { world, mounted, replicas, clocks, redis_clock, groups, protection, volumes };
         for number in 0..RELAYS {
             stage.groups.push(FIRST_GROUP + ground.place * RELAYS as u32 + number as u32);
             stage.clocks.push(clock(&stage.world, &format!("relay-{number}"))?);
@@ -118,7 +128,14 @@ impl Stage {
         let wrapper = ["setpriv", &group, "--clear-groups"].map(str::to_owned).to_vec();
         let clock = self.clocks.get(number).map(Clock::wrapper).unwrap_or_default();
         let folder = self.world.folder().join(format!("relay-{number}"));
-        Setup { wrapper: [wrapper, clock].concat(), folder, ..self.world.setup_mounted(&self.mounted) }
+        let arguments = self.protection.as_ref().map(|_| Protection::arguments(self.world.folder()));
+        let arguments = arguments.unwrap_or_default();
+        Setup {
+            wrapper: [wrapper, clock].concat(),
+            folder,
+            arguments,
+            ..self.world.setup_mounted(&self.mounted)
+        }
     }
 
     /// The load of a plan.
@@ -196,10 +213,10 @@ pub(crate) fn domain(number: usize) -> String {
     if number == DOMAINS { "sender.example".to_owned() } else { format!("far{number}.example") }
 }
 
-fn relay(topology: Topology) -> String {
+fn relay(plan: &Plan) -> String {
     let names: Vec<String> =
         ["a", "b", "c"].map(|name| format!("{{name: {name}, urlRef: {{name: redis, key: url}}}}")).to_vec();
-    let queue = match topology {
+    let queue = match plan.topology {
         Topology::One => "{managed: {shards: 1}}".to_owned(),
         Topology::Shards => "{managed: {shards: 3}}".to_owned(),
         Topology::Sentinel => {
@@ -217,5 +234,7 @@ fn relay(topology: Topology) -> String {
     };
     // Older than any clock jumps.
     let defaults = "{retry: {initial: 1s, max: 4s, maxAge: 2h}}".to_owned();
-    MailRelay { queue, defaults, ..MailRelay::default() }.yaml()
+    let fleet = MailRelay { queue, defaults, ..MailRelay::default() };
+    let fleet = if plan.is_protected { Protection::of_fleet(fleet) } else { fleet };
+    fleet.yaml()
 }

@@ -11,12 +11,14 @@ use postrider_tests::{
     process::Process,
     redis::Redis,
     relay::Relay,
+    sink::Sink,
 };
 use tokio::{process::Command, time::sleep};
 
 use super::{
     clock::Clock,
     plan::{DOMAINS, RelayFault, StoreFault, Strike},
+    protection::{self, Protection},
     replicas::Replicas,
     stage::{cut, domain},
     tail,
@@ -39,6 +41,9 @@ pub(crate) struct Relays<'a> {
     /// Of the queue's servers.
     pub(crate) ports: Vec<u16>,
     pub(crate) older: Option<PathBuf>,
+    /// The far sides.
+    pub(crate) sinks: &'a [Sink],
+    pub(crate) protection: Option<&'a Protection>,
 }
 
 impl Relays<'_> {
@@ -85,6 +90,15 @@ impl Relays<'_> {
                 self.dns.fail(&of, None, fault);
                 sleep(strike.lasts).await;
                 self.dns.heal(&of);
+                Ok(())
+            }
+            RelayFault::WrongCertificate => {
+                let number = strike.whom % DOMAINS;
+                let far_side = self.sinks.get(number).context("a far side of the plan")?;
+                let protection = self.protection.context("a protected run")?;
+                far_side.show(Some(protection.wrong(&domain(number), strike)?));
+                sleep(strike.lasts).await;
+                far_side.show(None);
                 Ok(())
             }
         }
@@ -158,6 +172,12 @@ impl Store<'_> {
             StoreFault::Reload => {
                 let most = 4_000 + strike.chance % 1_000;
                 self.mounted.edit(|config| config["defaults"]["retry_max"] = most.into())
+            }
+            StoreFault::KeyGone => {
+                let mut before = serde_json::Value::Null;
+                self.mounted.edit(|config| before = protection::take_key(config, strike.chance))?;
+                sleep(strike.lasts).await;
+                self.mounted.edit(|config| config["dkim"] = before)
             }
             StoreFault::FailOver => self.replicas.fail_over(self.servers, strike.whom).await,
         }

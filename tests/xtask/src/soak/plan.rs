@@ -72,7 +72,7 @@ const HANGS_UNTIL: Duration = Duration::from_secs(480);
 pub(crate) fn plan(wanted: &Wanted) -> Plan {
     let Wanted { seed, topology, lasts, per_second } = wanted.clone();
     let mut draw = Draw(StdRng::seed_from_u64(seed));
-    let store_faults: Vec<_> = OF_STORE.into_iter().filter(|fault| fault.fits(topology)).collect();
+    let store_faults: Vec<_> = OF_STORE.into_iter().filter(|fault| fault.fits(topology, false)).collect();
     let period = PERIOD.min(lasts / 2).as_millis() as u64;
     let (mut of_relays, mut of_store) = (Vec::new(), Vec::new());
     for from in (0..lasts.as_millis() as u64).step_by(period as usize) {
@@ -84,6 +84,7 @@ pub(crate) fn plan(wanted: &Wanted) -> Plan {
     Plan {
         seed,
         topology,
+        is_protected: false,
         messages: (lasts.as_secs() * u64::from(per_second)) as usize,
         per_second,
         size: SIZES[0],

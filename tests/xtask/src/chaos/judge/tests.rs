@@ -70,6 +70,19 @@ fn a_message_that_arrived_or_bounced_is_not_lost() {
 }
 
 #[test]
+fn in_a_protected_run_each_copy_is_signed_and_none_is_exposed() {
+    let mut books = books(&[1_100]);
+    books.signed = 1;
+    assert_eq!(judge(&books, &[]).unprotected(), None);
+    books.unsigned.push("x-1".into());
+    let told = judge(&books, &[kill()]).unprotected();
+    assert_eq!(told.as_deref(), Some("1 without both signatures: x-1"));
+    books.exposed.push("x-1".into());
+    let told = judge(&books, &[kill()]).unprotected();
+    assert_eq!(told.as_deref(), Some("1 in clear or to a wrong certificate: x-1"));
+}
+
+#[test]
 fn a_second_copy_needs_a_fault_for_its_reason() {
     assert!(judge(&books(&[1_100, 5_000]), &[]).fault().is_some());
     let verdict = judge(&books(&[1_100, 5_000]), &[kill()]);
