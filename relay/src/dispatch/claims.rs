@@ -83,7 +83,8 @@ impl ClaimLoop {
         }
         let request = ClaimRequest {
             max: u32::try_from(room.min(BATCH)).unwrap_or(1),
-            per_lane: PER_LANE,
+            per_destination: PER_LANE,
+            least: Class::Bulk,
             may_take_alone: !self.is_one_alone.load(Ordering::Acquire),
             longest_wait: config.longest_wait(),
             config: tag(&config),

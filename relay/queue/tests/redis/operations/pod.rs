@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_mail::{
-    EnhancedCode, Envelope, FarReply, FarText, HostName, Outcome, OutcomeKind, QueueId, Recipient, ReplyCode,
+    Class, EnhancedCode, Envelope, FarReply, FarText, HostName, Outcome, OutcomeKind, QueueId, Recipient, ReplyCode,
     ReversePath, Stage,
 };
 use postrider_queue::{
@@ -120,7 +120,8 @@ impl Pod {
         self.partition
             .claim(&ClaimRequest {
                 max,
-                per_lane: max,
+                per_destination: max,
+                least: Class::Bulk,
                 may_take_alone: true,
                 longest_wait: crate::world::LONGEST_WAIT,
                 config: config(),

@@ -120,7 +120,8 @@ impl Queue {
         self.partition.lease().registered(life, self.partition.lease().clock().now());
         let request = ClaimRequest {
             max: BATCH,
-            per_lane: 32,
+            per_destination: 32,
+            least: Class::Bulk,
             may_take_alone: true,
             longest_wait: EXPIRES_IN,
             config: ConfigTag::new("bench"),
