@@ -65,6 +65,13 @@ pub(super) struct Who<'a> {
     pub(super) urgency: Class,
 }
 
+impl Who<'_> {
+    /// When its turn comes to use a connection.
+    pub(super) fn turn(self) -> Turn {
+        Turn { is_urgent: self.urgency == Class::Transactional, flow: self.lane.flow }
+    }
+}
+
 /// Mail that a limit lets wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutOff {

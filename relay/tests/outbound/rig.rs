@@ -18,7 +18,7 @@ use postrider_mail::{
     ReversePath,
 };
 use postrider_queue::{
-    Body, Durability, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
+    Body, Durability, Flow, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
     connection::{Target, Topology},
     inspect::SeenMessage,
     keys::FleetName,
@@ -246,7 +246,8 @@ impl Rig {
 
     /// Takes a message in, as intake does: claimed at once where there is room.
     pub async fn send(&self, from: &str, to: &[&str], text: &str) -> QueueId {
-        let lane = lane(to[0]);
+        let sender = ReversePath::try_from(from.to_owned()).unwrap();
+        let lane = Lane { flow: Some(Flow::of(&sender)), ..lane(to[0]) };
         let slot = self.dispatcher.reserve(&lane);
         let start = if slot.is_some() { Start::Claimed } else { Start::After(Duration::ZERO) };
         let (id, claimed, body) = self.enqueue(from, to, text, start).await;
@@ -295,7 +296,7 @@ impl Rig {
             has_8bit_header: false,
         };
         let delivery = NewDelivery {
-            lane: lane(to[0]),
+            lane: Lane { flow: Some(Flow::of(&envelope.sender)), ..lane(to[0]) },
             recipients: (0..u32::try_from(to.len()).unwrap()).collect(),
             expires_in: Duration::from_secs(3_600),
             start,
@@ -345,7 +346,7 @@ impl Rig {
 
 pub fn lane(recipient: &str) -> Lane {
     let domain = Domain::parse(recipient.rsplit('@').next().unwrap()).unwrap();
-    Lane { class: Class::Normal, domain, route: RouteName::default_route() }
+    Lane { class: Class::Normal, domain, route: RouteName::default_route(), flow: None }
 }
 
 fn now() -> Due {
