@@ -23,6 +23,7 @@ use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter, s
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::Turn;
 use rate::RateGate;
 pub(crate) use slots::Permit;
 use slots::SlotGate;
