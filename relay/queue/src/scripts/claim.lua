@@ -30,6 +30,14 @@ end
 
 local taken, claims, gone, next_looks, of_destination = {}, {}, {}, {}, {}
 
+-- Lanes that have more are looked at again in the order in which they were looked at now, whatever their names are: so each has a time of
+-- its own, between milliseconds. It lies in the past, for such a lane is due.
+local turns = 0
+local function next_turn()
+  turns = turns + 1
+  return time[1] * 1000 + time[2] / 1000 - 2 + turns / 2048
+end
+
 -- Claims one, if it may be tried now: true; or says until when it stays.
 local function take(member)
   local id, number = string.match(member, '^(.+)%.(%d+)$')
@@ -67,27 +75,24 @@ local function take_ending()
   end
 end
 
--- Takes from one lane and plans when it is looked at next.
-local function take_from(lane, room)
+-- Takes from one lane and plans when it is looked at next. What there is room for in all is shared among the lanes of a destination; one
+-- whose others have had the destination's part stays where it is, before them.
+local function take_from(lane, left, room)
   local destination = destination_of(lane)
   local has = of_destination[destination] or 0
-  if has >= per_destination then
-    -- Its other lanes had the destination's part: behind those that were looked at longer ago, before those that got something.
-    next_looks[lane] = now - 1
-    return 0
-  end
+  if has >= per_destination then return 0 end
   local till, few, entries = suspended_until(lane, tag)
   if till > now then
     next_looks[lane] = till
     return 0
   elseif few and till + LIMITED_FOR > now then
-    room = math.min(room, few)
+    left = math.min(left, few)
   elseif entries then
     if entries[1] and is_past(entries[1], tag) then write('HDEL', KEYS[5], lane) end
     if entries[2] and is_past(entries[2], tag) then write('HDEL', KEYS[5], destination) end
   end
-  local share = math.min(math.ceil(per_destination / due_lanes[destination]), per_destination - has)
-  local name, wanted, took = key('lane:' .. lane), math.min(share, room), 0
+  local share = math.ceil(math.min(per_destination, room) / due_lanes[destination])
+  local name, wanted, took = key('lane:' .. lane), math.min(share, per_destination - has, left), 0
   local first = redis.call('ZRANGE', name, 0, wanted, 'WITHSCORES')
   local next_look, has_more = nil, #first / 2 > wanted
   for at = 1, #first, 2 do
@@ -111,7 +116,7 @@ local function take_from(lane, room)
     end
   end
   -- Due, and behind the lanes that were looked at longer ago.
-  if has_more then next_look = now end
+  if has_more then next_look = next_turn() end
   next_looks[lane] = next_look or false
   of_destination[destination] = has + took
   return took
@@ -121,7 +126,7 @@ local function take_class(class, room)
   local took = 0
   for _, lane in ipairs(class.lanes) do
     if took >= room then break end
-    if next_looks[lane] == nil then took = took + take_from(lane, room - took) end
+    if next_looks[lane] == nil then took = took + take_from(lane, room - took, room) end
   end
 end
 
@@ -171,7 +176,7 @@ take_ending()
 if #taken < most and #classes > 0 then take_due() end
 for lane, at in pairs(next_looks) do
   local lanes = key('lanes:' .. class_of(lane))
-  if at then write('ZADD', lanes, digits(at), lane) else write('ZREM', lanes, lane) end
+  if at then write('ZADD', lanes, string.format('%.4f', at), lane) else write('ZREM', lanes, lane) end
 end
 -- Nobody looks at a lane without mail, whose suspension would stay for good: some are looked at each time.
 local some = redis.call('HRANDFIELD', KEYS[5], 4, 'WITHVALUES')

@@ -134,6 +134,7 @@ fn own(figures: &Figures) -> String {
             "sync",
             "failover",
             "isolation",
+            "fairness",
             "tls_out",
             "signing",
             "two_relays",

@@ -45,8 +45,7 @@ pub(crate) async fn run(
     beside.has_hung_attempts = true;
     beside.world.sinks[dead].behave([Rule::new(At::Banner, Act::Hang)]);
     let queue = Queue::of(beside.redis()?)?;
-    let seeds =
-        Seeds { messages: waiting, domains: vec![DEAD.to_owned()], size: SIZE, due_in: Duration::ZERO };
+    let seeds = Seeds::of(waiting, vec![DEAD.to_owned()], SIZE, Duration::ZERO);
     beside.world.relays[0].stop().await?;
     queue.fill_quickly(beside.redis()?, seeds).await?;
     beside.world.relays[0].restart().await?;
