@@ -74,7 +74,7 @@ async fn of_two_senders_of_one_class_each_gets_its_share_of_a_limit() {
     // Every second one is the fair share. A look takes some of one sender before some of the other.
     for (nth, place) in (1..).zip(&places) {
         let fair = gone + 2 * nth;
-        assert!(*place <= fair + 6 * AT_A_LOOK, "number {nth} went as {place}, {gone} had gone: {places:?}");
+        assert!(*place <= fair + 10 * AT_A_LOOK, "number {nth} went as {place}, {gone} had gone: {places:?}");
     }
 }
 
