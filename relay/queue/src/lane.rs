@@ -67,8 +67,8 @@ impl RouteName {
     /// # Errors
     /// If it has other than printable ASCII characters, a `#`, none, or too many.
     pub fn parse(text: &str) -> Result<Self, InvalidLane> {
-        let is_name =
-            (1..=MAX_ROUTE_NAME_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != FLOW_MARK);
+        let is_name = (1..=MAX_ROUTE_NAME_BYTES).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != FLOW_MARK);
         if is_name { Ok(Self(text.into())) } else { Err(InvalidLane::of(text)) }
     }
 

@@ -95,11 +95,7 @@ impl<C: Reusable> Pool<C> {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn take(
-        self: &Arc<Self>,
-        deadline: Instant,
-        turn: Turn,
-    ) -> Result<Lease<C>, NoConnection> {
+    pub async fn take(self: &Arc<Self>, deadline: Instant, turn: Turn) -> Result<Lease<C>, NoConnection> {
         let waiter = {
             let mut state = self.lock();
             if state.is_closed {

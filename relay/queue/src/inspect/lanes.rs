@@ -118,10 +118,12 @@ fn suspension<'a>(mut values: impl Iterator<Item = Option<&'a [u8]>>) -> Option<
     let of_flows = values.flatten().filter_map(seen::suspension);
     match own {
         Some(Suspension::ByHand | Suspension::Until(_)) => own,
-        Some(Suspension::Limited { .. }) | None => own.into_iter().chain(of_flows).min_by_key(|one| match one {
-            Suspension::Until(until) | Suspension::Limited { until, .. } => *until,
-            Suspension::ByHand => Due::from_unix_millis(u64::MAX),
-        }),
+        Some(Suspension::Limited { .. }) | None => {
+            own.into_iter().chain(of_flows).min_by_key(|one| match one {
+                Suspension::Until(until) | Suspension::Limited { until, .. } => *until,
+                Suspension::ByHand => Due::from_unix_millis(u64::MAX),
+            })
+        }
     }
 }
 

@@ -226,7 +226,11 @@ fn push(
 
 /// The lanes that a person means who names one: all of a destination, if no flow is named.
 fn names_of(lane: &Lane) -> Vec<String> {
-    if lane.flow.is_some() { vec![lane.to_string()] } else { lane.lanes().map(|lane| lane.to_string()).collect() }
+    if lane.flow.is_some() {
+        vec![lane.to_string()]
+    } else {
+        lane.lanes().map(|lane| lane.to_string()).collect()
+    }
 }
 
 fn is_of(lane: &Lane, wanted: &Lane) -> bool {

@@ -167,12 +167,14 @@ async fn bulk_mail_leaves_room_for_what_is_more_urgent() {
     let of = |class, n: usize| Lane { class, ..lane(&format!("d{n}.example")) };
     let all_of = |class| -> Vec<Slot> {
         let lanes = (0..1_000).map(|n| of(class, n));
-        lanes.flat_map(|lane| {
-            let mut slots: Vec<Slot> = window.reserve(&lane).into_iter().collect();
-            window.delivered(&lane);
-            slots.extend(fill(&window, &lane));
-            slots
-        }).collect()
+        lanes
+            .flat_map(|lane| {
+                let mut slots: Vec<Slot> = window.reserve(&lane).into_iter().collect();
+                window.delivered(&lane);
+                slots.extend(fill(&window, &lane));
+                slots
+            })
+            .collect()
     };
     let bulk = all_of(Class::Bulk);
     assert_eq!((bulk.len(), window.room(Class::Bulk)), (1_400, 0));

@@ -63,7 +63,9 @@ pub(super) async fn connection(
         let lease = taken.map_err(|why| match why {
             NoConnection::Suspended => match site.pulse.start(shared.clock.now()) {
                 Room::Suspended(wait) => not_tried(wait, "the site is suspended", true),
-                Room::For(_) => not_tried(CROWDED_WAIT, "the site was suspended, or others went first", false),
+                Room::For(_) => {
+                    not_tried(CROWDED_WAIT, "the site was suspended, or others went first", false)
+                }
             },
             NoConnection::Crowded => not_tried(CROWDED_WAIT, "too many wait for the site", false),
             NoConnection::TooLate => not_tried(CROWDED_WAIT, "no connection of the site came free", false),

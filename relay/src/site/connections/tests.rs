@@ -191,7 +191,8 @@ async fn order(comers: &[(usize, bool)]) -> Vec<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_behind_all_that_another_sender_has_waiting() {
-    let many: Vec<_> = std::iter::repeat_n((1, false), 6).chain([(2, false), (2, false), (3, false)]).collect();
+    let many: Vec<_> =
+        std::iter::repeat_n((1, false), 6).chain([(2, false), (2, false), (3, false)]).collect();
     assert_eq!(order(&many).await, [0, 6, 8, 1, 7, 2, 3, 4, 5]);
     let urgent = [(1, false), (1, true), (1, true), (2, true), (2, false)];
     assert_eq!(order(&urgent).await, [1, 3, 2, 0, 4]);

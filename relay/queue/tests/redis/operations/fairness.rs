@@ -64,7 +64,8 @@ async fn what_another_sender_has_waiting_does_not_stand_before_mine() {
     for _ in 0..12 {
         order.extend(claim(&pod, 9, 32, Class::Bulk).await.into_iter().map(|one| one.delivery.lane.flow));
     }
-    let places: Vec<usize> = (1..).zip(&order).filter(|(_, flow)| **flow == password.flow).map(|(at, _)| at).collect();
+    let places: Vec<usize> =
+        (1..).zip(&order).filter(|(_, flow)| **flow == password.flow).map(|(at, _)| at).collect();
     assert_eq!(places.len(), 30, "{order:?}");
     // A fair share is every third; a claim takes three of each.
     assert!((1..).zip(&places).all(|(nth, place)| *place <= 3 * nth + 9), "{places:?}");
@@ -87,7 +88,10 @@ async fn flows_get_the_same_whatever_claims_ask_for() {
         let mut got: BTreeMap<Option<Flow>, usize> = left.keys().map(|flow| (*flow, 0)).collect();
         while left.values().any(|count| *count > 0) {
             let claimed = claim(&pod, rng.random_range(1..=32), per_destination, Class::Bulk).await;
-            assert!(!claimed.is_empty() && claimed.len() <= per_destination as usize, "seed {seed}: {left:?}");
+            assert!(
+                !claimed.is_empty() && claimed.len() <= per_destination as usize,
+                "seed {seed}: {left:?}"
+            );
             for (flow, count) in flows(&claimed) {
                 *got.get_mut(&flow).expect("a flow") += count;
                 *left.get_mut(&flow).expect("a flow") -= count;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use postrider_mail::{
-    Class, EnhancedCode, Envelope, FarReply, FarText, HostName, Outcome, OutcomeKind, QueueId, Recipient, ReplyCode,
-    ReversePath, Stage,
+    Class, EnhancedCode, Envelope, FarReply, FarText, HostName, Outcome, OutcomeKind, QueueId, Recipient,
+    ReplyCode, ReversePath, Stage,
 };
 use postrider_queue::{
     ClaimRequest, Claimed, ConfigTag, Durability, EnqueueError, Enqueued, Kind, NewDelivery, NewMessage,
