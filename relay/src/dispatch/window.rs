@@ -230,19 +230,26 @@ impl Window {
         true
     }
 
+    /// How long the destination of the lane isn't tried yet, if so.
+    pub fn suspended_for(&self, lane: &Lane) -> Option<Duration> {
+        let until = self.lock().destinations.get(&lane.destination())?.suspended?.until;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
     /// How long a delivery of the lane had better stay away that wasn't admitted.
     pub fn wait_of(&self, lane: &Lane) -> Duration {
+        if let Some(wait) = self.suspended_for(lane) {
+            return wait;
+        }
         let now = Instant::now();
         let mut state = self.lock();
         let Some(known) = state.destinations.get_mut(&lane.destination()) else { return SHARE_WAIT };
         known.end_pauses(now);
-        let limited = known.flow_mut(lane.flow).and_then(|flow| flow.limited);
-        match (known.suspended, limited) {
-            (Some(suspended), _) => suspended.until.duration_since(now),
+        match known.flow_mut(lane.flow).and_then(|flow| flow.limited) {
             // The queue has handed it out, so another relay may send it before this one does.
-            (None, Some(limited)) => limited.until.duration_since(now).min(LIMIT_WAIT_MAX),
-            (None, None) if known.is_on_probe => PROBE_WAIT,
-            (None, None) => SHARE_WAIT,
+            Some(limited) => limited.until.saturating_duration_since(now).min(LIMIT_WAIT_MAX),
+            None if known.is_on_probe => PROBE_WAIT,
+            None => SHARE_WAIT,
         }
     }
 
