@@ -71,8 +71,10 @@ pub enum Ending {
 pub struct ClaimRequest {
     /// Deliveries at most; 64 are claimed at most, whatever is asked.
     pub max: u32,
-    /// Of one lane, at most.
-    pub per_lane: u32,
+    /// Of one destination, at most: shared among its flows.
+    pub per_destination: u32,
+    /// The least urgent class that is claimed; of those below it only what is ending.
+    pub least: Class,
     /// Whether one that has to be tried alone may be among them.
     pub may_take_alone: bool,
     /// The longest wait there is: a due further off comes from a clock that has jumped since, and comes down to it.
@@ -253,12 +255,13 @@ impl Partition {
             self.keys().prefix().to_owned(),
             holder.to_string(),
             request.max.clamp(1, MAX_CLAIM).to_string(),
-            request.per_lane.max(1).to_string(),
+            request.per_destination.max(1).to_string(),
             u8::from(request.may_take_alone).to_string(),
             request.config.as_str().to_owned(),
             millis(request.longest_wait).to_string(),
         ];
-        args.extend(Class::ALL.iter().flat_map(|class| [class.to_string(), class.weight().to_string()]));
+        let weight = |class: Class| if class <= request.least { class.weight() } else { 0 };
+        args.extend(Class::ALL.iter().flat_map(|class| [class.to_string(), weight(*class).to_string()]));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
         self.connections().run(Purpose::Delivery, &script::CLAIM, &keys, &args, CALL_LIMIT).await

@@ -2,6 +2,7 @@
 //! **Owns:** reads that change nothing. **Never:** a scan of the keyspace (I7): walks go over the queue's own indexes, page by page.
 
 pub mod event;
+mod lanes;
 mod list;
 mod seen;
 
@@ -68,7 +69,7 @@ pub struct SeenMessage {
 /// Which deliveries to list. Empty: all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    /// In this lane.
+    /// In this lane; without a flow, in any of its destination.
     pub lane: Option<Lane>,
     /// On hold only.
     pub held_only: bool,
@@ -91,12 +92,12 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A lane as people see it.
+/// A destination as people see it: all its lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneView {
-    /// Which.
+    /// Which; without a flow.
     pub lane: Lane,
-    /// Deliveries that wait in it.
+    /// Deliveries that wait for it.
     pub waiting: u64,
     /// When its first one is due.
     pub first_due: Option<Due>,
@@ -164,41 +165,6 @@ impl Partition {
             deliveries.push(seen);
         }
         Ok(Some(SeenMessage { id: id.clone(), message, deliveries }))
-    }
-
-    /// The longest lanes.
-    ///
-    /// # Errors
-    /// If the store gave no answer.
-    pub async fn top_lanes(&self, count: u32) -> Result<Vec<LaneView>, Unavailable> {
-        let last = i64::from(count.clamp(1, 1_000)) - 1;
-        let mut command = redis::cmd("ZREVRANGE");
-        command.arg(self.keys().named("depth")).arg(0).arg(last).arg("WITHSCORES");
-        let answer = answer::array(self.connections().command(Purpose::Admin, &command, CALL_LIMIT).await?)?;
-        let mut lanes: Vec<(Lane, u64)> = Vec::new();
-        let mut values = answer.into_iter();
-        while let (Some(lane), Some(waiting)) = (values.next(), values.next()) {
-            lanes.push((answer::parsed(&answer::text(lane)?)?, answer::score(waiting)?));
-        }
-        if lanes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut about = redis::Pipeline::new();
-        for (lane, _) in &lanes {
-            about.cmd("ZRANGE").arg(self.keys().lane(lane)).arg(0).arg(0).arg("WITHSCORES");
-            about.cmd("HGET").arg(self.keys().named("suspended")).arg(lane.to_string());
-        }
-        let mut about = self.connections().pipeline(Purpose::Admin, &about, CALL_LIMIT).await?.into_iter();
-        let mut views = Vec::with_capacity(lanes.len());
-        for (lane, waiting) in lanes {
-            let first = answer::array(about.next().unwrap_or_default())?;
-            let first_due =
-                first.into_iter().nth(1).map(answer::score).transpose()?.map(Due::from_unix_millis);
-            let suspended = answer::optional_bytes(about.next().unwrap_or_default())?;
-            let suspended = suspended.and_then(|value| seen::suspension(&value));
-            views.push(LaneView { lane, waiting, first_due, suspended });
-        }
-        Ok(views)
     }
 
     /// The oldest due of each class that has mail due, and the store's time. Looks at the lanes that were looked at longest ago.

@@ -132,7 +132,7 @@ pub struct Model {
     pub messages: BTreeMap<QueueId, Message>,
     /// Incarnations.
     pub pods: BTreeMap<Incarnation, Pod>,
-    /// Lanes that aren't tried, and until when.
+    /// Destinations that aren't tried, and until when.
     pub suspended: BTreeMap<Lane, Span>,
     /// What the scripts count.
     pub totals: BTreeMap<String, i64>,
@@ -341,14 +341,14 @@ impl Model {
         }
     }
 
-    /// A lane isn't tried for a while.
+    /// The destination of a lane isn't tried for a while.
     pub fn suspend(&mut self, lane: &Lane, wait: Duration, now: Span) {
-        self.suspended.insert(lane.clone(), now.after(wait));
+        self.suspended.insert(lane.destination(), now.after(wait));
     }
 
     /// It is again.
     pub fn resume(&mut self, lane: &Lane) {
-        self.suspended.remove(lane);
+        self.suspended.remove(&lane.destination());
     }
 
     fn end(&mut self, id: &DeliveryId) {
@@ -365,11 +365,11 @@ impl Model {
     }
 
     fn is_suspended(&self, lane: &Lane, now: Span) -> bool {
-        self.suspended.get(lane).is_some_and(|until| !until.may_be_past(now))
+        self.suspended.get(&lane.destination()).is_some_and(|until| !until.may_be_past(now))
     }
 
     fn may_be_suspended(&self, lane: &Lane, now: Span) -> bool {
-        self.suspended.get(lane).is_some_and(|until| !until.is_past(now))
+        self.suspended.get(&lane.destination()).is_some_and(|until| !until.is_past(now))
     }
 
     fn count(&mut self, name: &str, by: i64) {

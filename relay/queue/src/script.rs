@@ -143,3 +143,12 @@ impl Packed {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn scripts_and_we_know_the_same_flows() {
+        let line = format!("local FLOWS = {}\n", crate::flow::FLOWS);
+        assert!(include_str!("scripts/plan.lua").contains(&line), "{line}");
+    }
+}

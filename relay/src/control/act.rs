@@ -56,14 +56,14 @@ impl Control {
             }
             Request::Act { action, target } => self.act(action, target, out).await,
             Request::Suspend { lane } => {
-                let lane = parse_lane(&lane)?;
+                let lane = parse_lane(&lane)?.destination();
                 for partition in self.queue.partitions() {
                     partition.suspend_by_hand(&lane).await?;
                 }
                 Ok(send(out, &json!({ "lane": lane.to_string(), "state": "suspended" })).await?)
             }
             Request::Resume { lane } => {
-                let lane = parse_lane(&lane)?;
+                let lane = parse_lane(&lane)?.destination();
                 self.dispatcher.resume(&lane);
                 for partition in self.queue.partitions() {
                     partition.resume_by_hand(&lane).await?;

@@ -11,7 +11,7 @@ use postrider_core::{
     route::{self, Action, Decision, Facts, Target},
 };
 use postrider_mail::{Domain, EnhancedCode, Mailbox, Outcome, OutcomeKind, ReversePath, Stage};
-use postrider_queue::{Claimed, Delivery, Dkim, Ending, Kind, Lane, Part, RouteName};
+use postrider_queue::{Claimed, Delivery, Dkim, Ending, Flow, Kind, Lane, Part, RouteName};
 
 /// How long mail that was claimed in a paused fleet is left alone.
 const PAUSED: Duration = Duration::from_secs(10);
@@ -58,7 +58,8 @@ pub fn plan<'c>(claimed: &Claimed, config: &'c Config) -> Planned<'c> {
     if config.is_paused() {
         return Planned { plan: Plan::Wait(PAUSED), policy };
     }
-    if !groups.is_empty() || last.lane != delivery.lane {
+    // Mail that a version took in that knew no flows stays where it is.
+    if !groups.is_empty() || !last.lane.has_destination_of(&delivery.lane) {
         groups.push(last);
         return Planned { plan: Plan::Move(groups.into_iter().map(Group::into_part).collect()), policy };
     }
@@ -105,8 +106,9 @@ fn groups<'c>(delivery: &Delivery, config: &'c Config) -> Vec<Group<'c>> {
     let mut groups: Vec<Group<'c>> = Vec::with_capacity(1);
     for addressee in &delivery.recipients {
         let mailbox = &addressee.recipient.mailbox;
-        let decision = route::decide(config, &facts(delivery, mailbox));
-        let lane = lane_of(&decision, mailbox);
+        let facts = facts(delivery, mailbox);
+        let decision = route::decide(config, &facts);
+        let lane = lane_of(&decision, &facts);
         match groups.iter_mut().find(|group| group.lane == lane && group.decision.policy == decision.policy) {
             Some(group) => group.recipients.push(addressee.number),
             None => groups.push(Group { lane, decision, recipients: vec![addressee.number] }),
@@ -128,12 +130,14 @@ pub fn facts<'a>(delivery: &'a Delivery, recipient: &'a Mailbox) -> Facts<'a> {
     }
 }
 
-/// The lane of a decision for a recipient.
-pub fn lane_of(decision: &Decision<'_>, recipient: &Mailbox) -> Lane {
+/// The lane of a decision for a sender and a recipient.
+pub fn lane_of(decision: &Decision<'_>, facts: &Facts<'_>) -> Lane {
     Lane {
         class: decision.policy.class,
-        domain: recipient.domain().clone(),
+        domain: facts.recipient.domain().clone(),
+        // Rules are named by Kubernetes, whose names are within a route name's bounds.
         route: RouteName::parse(decision.route_name()).unwrap_or_default(),
+        flow: Some(Flow::of(facts.sender)),
     }
 }
 
@@ -142,7 +146,7 @@ pub fn report_lane(sender: &ReversePath, config: &Config) -> Option<(Lane, Polic
     let recipient = sender.mailbox()?;
     let facts = Facts { sender: &ReversePath::Null, recipient, listener: None, client: None, user: None };
     let decision = route::decide(config, &facts);
-    let lane = lane_of(&decision, recipient);
+    let lane = lane_of(&decision, &facts);
     Some((lane, decision.policy))
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_mail::Due;
+use postrider_mail::{Class, Due};
 use postrider_queue::{ClaimRequest, Claimed, ClaimedBatch, Ending, Lane, claim::ClaimError};
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,8 @@ use crate::{
 
 /// Claims in one call.
 const BATCH: usize = 64;
-/// Of one lane in one call: enough to keep a site busy until the next call, few enough to be fair.
-const PER_LANE: u32 = 32;
+/// To one destination in one call: enough to keep a site busy until the next call, few enough to be fair.
+const PER_DESTINATION: u32 = 32;
 /// How often the queue is asked while it has work: mail that others enqueue wakes nobody here.
 const BUSY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
 /// How often it is asked while it has none.
@@ -75,15 +75,15 @@ impl ClaimLoop {
         if let Some(wait) = lease.gate_closed_for() {
             return wait;
         }
-        let room = self.dispatcher.window().room();
-        if room == 0 {
+        let Some((least, room)) = self.room() else {
             // Whoever is done makes room; asked again soon in any case.
             let _ = tokio::time::timeout(BUSY.0, self.dispatcher.window().freed()).await;
             return Duration::from_millis(1);
-        }
+        };
         let request = ClaimRequest {
             max: u32::try_from(room.min(BATCH)).unwrap_or(1),
-            per_lane: PER_LANE,
+            per_destination: PER_DESTINATION,
+            least,
             may_take_alone: !self.is_one_alone.load(Ordering::Acquire),
             longest_wait: config.longest_wait(),
             config: tag(&config),
@@ -97,6 +97,12 @@ impl ClaimLoop {
             Err(ClaimError::Fenced) => BUSY.1,
             Err(ClaimError::Unavailable(why)) => pace.unanswered(self.desk.partition.name(), &why),
         }
+    }
+
+    /// The least urgent class that there is room for, and how much: the most urgent mail finds room for longest.
+    fn room(&self) -> Option<(Class, usize)> {
+        let rooms = Class::ALL.iter().rev().map(|class| (*class, self.dispatcher.window().room(*class)));
+        rooms.into_iter().find(|(_, room)| *room > 0)
     }
 
     async fn start(&self, batch: ClaimedBatch, request: &ClaimRequest, pace: &mut Pace) -> Duration {

@@ -107,7 +107,7 @@ impl Store for LiveStore {
     async fn suspend(&self, lane: &Lane, wait: Duration) {
         self.lanes.window.suspend(lane, wait);
         let tag = tag(&self.lanes.config.current());
-        tracing::info!(%lane, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "nobody answers there; the lane is suspended");
+        tracing::info!(lane = %lane.destination(), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "nobody answers there; the destination is suspended");
         let tag = &tag;
         self.lanes.tell_all(lane, |partition| async move { partition.suspend(lane, wait, tag).await }).await;
     }
@@ -129,7 +129,7 @@ impl Store for LiveStore {
 
     async fn answered(&self, lane: &Lane) {
         if self.lanes.window.delivered(lane) {
-            tracing::info!(%lane, "somebody answers there again; the lane is resumed");
+            tracing::info!(lane = %lane.destination(), "somebody answers there again; the destination is resumed");
             let tag = &tag(&self.lanes.config.current());
             self.lanes.tell_all(lane, |partition| async move { partition.resume(lane, tag).await }).await;
         }

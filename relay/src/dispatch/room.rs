@@ -2,7 +2,7 @@
 //! **Owns:** how much, how it is shared out, the wait for it. **Never:** a body.
 //!
 //! An attempt at a far side that doesn't listen keeps its body for minutes. So small bodies never wait behind large ones, and
-//! no lane gets more than a part of either kind's room: a handful of such far sides leaves room for the mail of others.
+//! no destination gets more than a part of either kind's room: a handful of such far sides leaves room for the mail of others.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,10 @@ const SMALL_KIB: u32 = 256;
 const SMALL_ROOM_KIB: u32 = 64 * 1_024;
 /// What larger ones may take together.
 const LARGE_ROOM_KIB: u32 = 192 * 1_024;
-/// One lane takes at most this part of a kind's room.
-const LANE_SHARE: u32 = 4;
-/// Lanes remembered before those without a body are forgotten.
-const REMEMBERED_LANES: usize = 4_096;
+/// One destination takes at most this part of a kind's room.
+const DESTINATION_SHARE: u32 = 4;
+/// Destinations remembered before those without a body are forgotten.
+const REMEMBERED_DESTINATIONS: usize = 4_096;
 
 /// The room. Cloning shares it.
 #[derive(Clone)]
@@ -33,14 +33,14 @@ pub struct Rooms {
 struct Room {
     kib: u32,
     all: Arc<Semaphore>,
-    lanes: Mutex<HashMap<Lane, Weak<Semaphore>>>,
+    destinations: Mutex<HashMap<Lane, Weak<Semaphore>>>,
 }
 
 /// Room for one body. Dropping it gives it back.
 #[must_use]
 pub struct Place {
-    // The lane's part keeps its semaphore alive.
-    _of_lane: OwnedSemaphorePermit,
+    // The destination's part keeps its semaphore alive.
+    _of_destination: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
@@ -54,43 +54,44 @@ impl Rooms {
     /// Room for a body of this size, if there is some now.
     pub fn enter_now(&self, lane: &Lane, bytes: u64) -> Option<Place> {
         let (room, kib) = self.room_of(bytes);
-        let of_lane = room.lane(lane).try_acquire_many_owned(kib).ok()?;
+        let part = room.part_of(lane).try_acquire_many_owned(kib).ok()?;
         let of_all = room.all.clone().try_acquire_many_owned(kib).ok()?;
-        Some(Place { _of_lane: of_lane, _of_all: of_all })
+        Some(Place { _of_destination: part, _of_all: of_all })
     }
 
-    /// The same, once there is some: those of one lane wait in their order, then those of all lanes.
+    /// The same, once there is some: those to one destination wait in their order, then those to all.
     pub async fn enter(&self, lane: &Lane, bytes: u64) -> Option<Place> {
         let (room, kib) = self.room_of(bytes);
-        let of_lane = room.lane(lane).acquire_many_owned(kib).await.ok()?;
+        let part = room.part_of(lane).acquire_many_owned(kib).await.ok()?;
         let of_all = room.all.clone().acquire_many_owned(kib).await.ok()?;
-        Some(Place { _of_lane: of_lane, _of_all: of_all })
+        Some(Place { _of_destination: part, _of_all: of_all })
     }
 
-    /// Where a body belongs, and what it takes there: one larger than a lane's part takes all of that.
+    /// Where a body belongs, and what it takes there: one larger than a destination's part takes all of that.
     fn room_of(&self, bytes: u64) -> (&Room, u32) {
         let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).max(1);
         let room = if kib <= SMALL_KIB { &self.small } else { &self.large };
-        (room, kib.min(room.kib / LANE_SHARE))
+        (room, kib.min(room.kib / DESTINATION_SHARE))
     }
 }
 
 impl Room {
     fn new(kib: u32) -> Self {
-        Self { kib, all: Arc::new(Semaphore::new(kib as usize)), lanes: Mutex::default() }
+        Self { kib, all: Arc::new(Semaphore::new(kib as usize)), destinations: Mutex::default() }
     }
 
-    /// What a lane may have of it. It lives as long as somebody has, or waits for, a part of it.
-    fn lane(&self, lane: &Lane) -> Arc<Semaphore> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lanes.get(lane).and_then(Weak::upgrade) {
-            return known;
+    /// What the destination of a lane may have of it. It lives as long as somebody has, or waits for, a part of it.
+    fn part_of(&self, lane: &Lane) -> Arc<Semaphore> {
+        let destination = lane.destination();
+        let mut known = self.destinations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = known.get(&destination).and_then(Weak::upgrade) {
+            return part;
         }
-        if lanes.len() >= REMEMBERED_LANES {
-            lanes.retain(|_, room| room.strong_count() > 0);
+        if known.len() >= REMEMBERED_DESTINATIONS {
+            known.retain(|_, part| part.strong_count() > 0);
         }
-        let new = Arc::new(Semaphore::new((self.kib / LANE_SHARE) as usize));
-        lanes.insert(lane.clone(), Arc::downgrade(&new));
+        let new = Arc::new(Semaphore::new((self.kib / DESTINATION_SHARE) as usize));
+        known.insert(destination, Arc::downgrade(&new));
         new
     }
 }
@@ -106,7 +107,7 @@ mod tests {
 
     fn lane(number: usize) -> Lane {
         let domain = Domain::parse(&format!("d{number}.example")).expect("a domain");
-        Lane { class: Class::Normal, domain, route: RouteName::default_route() }
+        Lane { class: Class::Normal, domain, route: RouteName::default_route(), flow: None }
     }
 
     /// Takes what a lane can get.
@@ -150,10 +151,10 @@ mod tests {
         held.pop();
         assert!(waits.await.expect("it ends"));
         drop(held);
-        for number in 0..2 * REMEMBERED_LANES {
+        for number in 0..2 * REMEMBERED_DESTINATIONS {
             drop(rooms.enter_now(&lane(number), 1));
         }
-        let known = rooms.small.lanes.lock().unwrap_or_else(PoisonError::into_inner).len();
-        assert!(known <= REMEMBERED_LANES, "{known}");
+        let known = rooms.small.destinations.lock().unwrap_or_else(PoisonError::into_inner).len();
+        assert!(known <= REMEMBERED_DESTINATIONS, "{known}");
     }
 }

@@ -1,9 +1,10 @@
-//! The active window: how many deliveries this relay works on at once, and how many of them of one lane.
+//! The active window: how many deliveries this relay works on at once, and how many of them to one destination.
 //! **Owns:** [`Slot`]s, and what this relay knows of lanes without asking the queue. **Never:** starts anything.
 //!
-//! A lane may take a share of what is *free*, not of the whole: the more is taken, the less another lane can take. So a handful
-//! of slow lanes never fills the window, and a lone busy one still gets plenty. What is left near the end is for lanes that
-//! delivered lately: a flood of mail to domains that nobody answers for can't keep mail from those that do.
+//! A destination may take a share of what is *free*, not of the whole: the more is taken, the less another one can take. So a
+//! handful of slow ones never fills the window, and a lone busy one still gets plenty. In its share, the same goes for its flows.
+//! A part is for destinations that delivered lately: a flood of mail to domains that nobody answers for can't keep mail from those
+//! that do. And the last of what is free is for the more urgent classes.
 
 use std::{
     collections::HashMap,
@@ -11,29 +12,32 @@ use std::{
     time::Duration,
 };
 
-use postrider_queue::Lane;
+use postrider_mail::Class;
+use postrider_queue::{Flow, Lane};
 use tokio::{sync::Notify, time::Instant};
 
 /// Deliveries at work at once. Bounds memory (with the body budget) and sockets.
 pub const WINDOW: usize = 2_048;
-/// A lane takes at most this part of what is free: with `k` greedy lanes, `4 / (4 + k)` of the window stays free.
-const LANE_SHARE: usize = 4;
-/// A lane gets as many in any case, while any are free to it.
-const LANE_FLOOR: usize = 8;
-/// This part of the window is for lanes that delivered lately.
+/// A destination takes at most this part of what is free: with `k` greedy ones, `4 / (4 + k)` of the window stays free.
+const DESTINATION_SHARE: usize = 4;
+/// A destination gets as many in any case, while any are free to it.
+const DESTINATION_FLOOR: usize = 8;
+/// A flow has at most so many times what is left of its destination's share: alone three quarters of it, two of them three sevenths each.
+const FLOW_SHARE: usize = 3;
+/// This part of the window is for destinations that delivered lately.
 const PROVEN_SHARE: usize = 4;
-/// How long a delivery proves a lane.
+/// How long a delivery proves a destination.
 const PROVEN_FOR: Duration = Duration::from_secs(60);
-/// How long mail stays away whose lane has its share: about as long as a busy site needs for it.
+/// How long mail stays away that found its share taken: about as long as a busy site needs for it.
 const SHARE_WAIT: Duration = Duration::from_millis(250);
-/// How long mail stays away whose lane is on probe.
+/// How long mail stays away whose destination is on probe.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// How long mail stays away at most whose lane a limit lets wait, as far as this relay knows.
 const LIMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// By then the queue has been told of a suspension, or doesn't answer.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
-/// Lanes remembered without anything at work; the oldest knowledge goes first when there are more.
-const REMEMBERED_LANES: usize = 20_000;
+/// Destinations remembered without anything at work; the oldest knowledge goes first when there are more.
+const REMEMBERED_DESTINATIONS: usize = 20_000;
 
 /// The window. Cloning shares it.
 #[derive(Clone)]
@@ -51,32 +55,44 @@ struct Shared {
 #[derive(Default)]
 struct State {
     taken: usize,
-    lanes: HashMap<Arc<Lane>, LaneState>,
+    /// By those that weren't proven when they took it.
+    taken_unproven: usize,
+    /// By destination: lanes without a flow.
+    destinations: HashMap<Arc<Lane>, Destination>,
 }
 
 #[derive(Default)]
-struct LaneState {
+struct Destination {
     at_work: usize,
     delivered: Option<Instant>,
-    /// Set while the queue keeps the lane suspended, as far as this relay knows.
-    suspended: Option<Suspended>,
+    /// Set while the queue keeps it suspended, as far as this relay knows.
+    suspended: Option<Pause>,
     /// The suspension is over but nothing has been delivered since: one goes first.
     is_on_probe: bool,
+    /// Those with something at work, and those that a limit lets wait.
+    flows: Vec<FlowState>,
+}
+
+struct FlowState {
+    flow: Option<Flow>,
+    at_work: usize,
+    /// Set while a limit lets it wait: there is nothing to find out afterwards.
+    limited: Option<Pause>,
 }
 
 #[derive(Clone, Copy)]
-struct Suspended {
+struct Pause {
     since: Instant,
     until: Instant,
-    /// A limit lets it wait: there is nothing to find out afterwards.
-    is_limit: bool,
 }
 
 /// One place in the window, for one delivery of one lane. Dropping it gives it back.
 #[must_use]
 pub struct Slot {
     window: Window,
-    lane: Arc<Lane>,
+    destination: Arc<Lane>,
+    flow: Option<Flow>,
+    is_unproven: bool,
 }
 
 impl Window {
@@ -85,67 +101,90 @@ impl Window {
         Self { shared: Arc::new(Shared { size, state: Mutex::default(), freed: Notify::new() }) }
     }
 
-    /// A slot for a new delivery of `lane`; none when the lane is suspended, on probe, or has its share.
+    /// A slot for a new delivery of `lane`; none when it is suspended, limited, on probe, or has its share.
     pub fn reserve(&self, lane: &Lane) -> Option<Slot> {
-        self.take(lane, |state| !state.is_on_probe)
+        self.take(lane, |known| !known.is_on_probe)
     }
 
-    /// A slot for a claimed delivery of `lane`. Also the probe of a lane whose suspension is over; it alone. The queue hands out
-    /// nothing of a suspended lane: if it does though it has been told, somebody else has resumed the lane.
+    /// A slot for a claimed delivery of `lane`. Also the probe of a destination whose suspension is over; it alone. The queue hands
+    /// out nothing of what is suspended: if it does though it has been told, somebody else has resumed it.
     pub fn admit(&self, lane: &Lane) -> Option<Slot> {
-        let is_told = |suspended: &Suspended| suspended.since.elapsed() > TOLD_WITHIN;
-        if let Some(known) = self.lock().lanes.get_mut(lane)
-            && known.suspended.as_ref().is_some_and(is_told)
-        {
-            known.resume();
+        if let Some(known) = self.lock().destinations.get_mut(&lane.destination()) {
+            let is_told = |pause: &Pause| pause.since.elapsed() > TOLD_WITHIN;
+            if known.suspended.as_ref().is_some_and(is_told) {
+                known.resume();
+            }
+            if let Some(flow) = known.flow_mut(lane.flow)
+                && flow.limited.as_ref().is_some_and(is_told)
+            {
+                flow.limited = None;
+            }
         }
-        self.take(lane, |state| !state.is_on_probe || state.at_work == 0)
+        self.take(lane, |known| !known.is_on_probe || known.at_work == 0)
     }
 
     /// A slot whatever the lane has: for what must end now (expired mail).
     pub fn admit_expired(&self, lane: &Lane) -> Slot {
         let mut state = self.lock();
-        let lane = owned(&mut state, lane);
-        self.hand_out(&mut state, lane)
+        let destination = owned(&mut state, lane);
+        self.hand_out(&mut state, destination, lane.flow, false)
     }
 
-    fn take(&self, lane: &Lane, may: impl FnOnce(&LaneState) -> bool) -> Option<Slot> {
+    fn take(&self, lane: &Lane, may: impl FnOnce(&Destination) -> bool) -> Option<Slot> {
         let now = Instant::now();
         let mut state = self.lock();
-        let free = self.shared.size.saturating_sub(state.taken);
-        let known = state.lanes.get_mut(lane);
-        let (at_work, is_proven) = match known {
-            None => (0, false),
-            Some(known) => {
-                if known.suspended.is_some_and(|suspended| suspended.until <= now) {
-                    known.resume();
-                }
-                if known.suspended.is_some() || !may(known) {
-                    return None;
-                }
-                (known.at_work, known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR))
+        let (mut at_work, mut of_flow, mut is_proven) = (0, 0, false);
+        if let Some(known) = state.destinations.get_mut(&lane.destination()) {
+            known.end_pauses(now);
+            let flow = known.flow_mut(lane.flow);
+            let is_limited = flow.as_ref().is_some_and(|flow| flow.limited.is_some());
+            of_flow = flow.map_or(0, |flow| flow.at_work);
+            if known.suspended.is_some() || is_limited || !may(known) {
+                return None;
             }
-        };
-        let free = if is_proven { free } else { free.saturating_sub(self.shared.size / PROVEN_SHARE) };
-        if free == 0 || at_work >= (free / LANE_SHARE).max(LANE_FLOOR) {
+            at_work = known.at_work;
+            is_proven = known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR);
+        }
+        let free = self.free(&state, lane.class, is_proven);
+        if free == 0 {
             return None;
         }
-        let lane = owned(&mut state, lane);
-        Some(self.hand_out(&mut state, lane))
-    }
-
-    fn hand_out(&self, state: &mut State, lane: Arc<Lane>) -> Slot {
-        state.taken += 1;
-        if let Some(known) = state.lanes.get_mut(&*lane) {
-            known.at_work += 1;
+        let left = (free / DESTINATION_SHARE).max(DESTINATION_FLOOR).saturating_sub(at_work);
+        if of_flow >= left * FLOW_SHARE {
+            return None;
         }
-        Slot { window: self.clone(), lane }
+        let destination = owned(&mut state, lane);
+        Some(self.hand_out(&mut state, destination, lane.flow, !is_proven))
     }
 
-    /// How many deliveries of lanes that nothing is known of could start now.
-    pub fn room(&self) -> usize {
-        let state = self.lock();
-        self.shared.size.saturating_sub(state.taken).saturating_sub(self.shared.size / PROVEN_SHARE)
+    fn hand_out(
+        &self,
+        state: &mut State,
+        destination: Arc<Lane>,
+        flow: Option<Flow>,
+        is_unproven: bool,
+    ) -> Slot {
+        state.taken += 1;
+        state.taken_unproven += usize::from(is_unproven);
+        if let Some(known) = state.destinations.get_mut(&*destination) {
+            known.at_work += 1;
+            known.flow(flow).at_work += 1;
+        }
+        Slot { window: self.clone(), destination, flow, is_unproven }
+    }
+
+    /// What a class may still take: what is free, but for what it leaves to the more urgent ones.
+    fn free(&self, state: &State, class: Class, is_proven: bool) -> usize {
+        let size = self.shared.size;
+        let free = size.saturating_sub(state.taken);
+        let unproven = (size - size / PROVEN_SHARE).saturating_sub(state.taken_unproven);
+        let free = if is_proven { free } else { free.min(unproven) };
+        free.saturating_sub(left_to_more_urgent(class, size))
+    }
+
+    /// How many deliveries of a class, to destinations that nothing is known of, could start now.
+    pub fn room(&self, class: Class) -> usize {
+        self.free(&self.lock(), class, false)
     }
 
     /// How many slots are taken.
@@ -158,23 +197,21 @@ impl Window {
         self.shared.freed.notified().await;
     }
 
-    /// Something was delivered by `lane`: it is proven. Says whether the lane was on probe or suspended till now.
+    /// Something was delivered by `lane`: its destination is proven. Says whether that was on probe or suspended till now.
     pub fn delivered(&self, lane: &Lane) -> bool {
         let mut state = self.lock();
-        let Some(known) = state.lanes.get_mut(lane) else { return false };
+        let Some(known) = state.destinations.get_mut(&lane.destination()) else { return false };
         known.delivered = Some(Instant::now());
         // A limit stays what it is, however well the far side answers.
-        let was_suspended = known.suspended.take_if(|suspended| !suspended.is_limit).is_some();
-        was_suspended | std::mem::take(&mut known.is_on_probe)
+        known.suspended.take().is_some() | std::mem::take(&mut known.is_on_probe)
     }
 
-    /// The lane isn't tried for `wait`.
+    /// The destination of a lane isn't tried for `wait`.
     pub fn suspend(&self, lane: &Lane, wait: Duration) {
         let mut state = self.lock();
-        let lane = owned(&mut state, lane);
-        if let Some(known) = state.lanes.get_mut(&*lane) {
-            let since = Instant::now();
-            known.suspended = Some(Suspended { since, until: since + wait, is_limit: false });
+        let destination = owned(&mut state, lane);
+        if let Some(known) = state.destinations.get_mut(&*destination) {
+            known.suspended = Some(Pause::of(wait));
             known.delivered = None;
         }
     }
@@ -182,58 +219,63 @@ impl Window {
     /// A limit lets the lane wait. Says whether that is news: a suspension for as long says as much.
     pub fn limit(&self, lane: &Lane, wait: Duration) -> bool {
         let mut state = self.lock();
-        let lane = owned(&mut state, lane);
-        let Some(known) = state.lanes.get_mut(&*lane) else { return false };
-        let since = Instant::now();
-        let until = since + wait;
-        if known.suspended.is_some_and(|suspended| suspended.until >= until) {
+        let destination = owned(&mut state, lane);
+        let Some(known) = state.destinations.get_mut(&*destination) else { return false };
+        let pause = Pause::of(wait);
+        let is_as_long = |known: Option<Pause>| known.is_some_and(|known| known.until >= pause.until);
+        if is_as_long(known.suspended) || is_as_long(known.flow(lane.flow).limited) {
             return false;
         }
-        known.suspended = Some(Suspended { since, until, is_limit: true });
+        known.flow(lane.flow).limited = Some(pause);
         true
     }
 
-    /// How long the lane isn't tried yet, if so.
+    /// How long the destination of the lane isn't tried yet, if so.
     pub fn suspended_for(&self, lane: &Lane) -> Option<Duration> {
-        let until = self.lock().lanes.get(lane)?.suspended?.until;
+        let until = self.lock().destinations.get(&lane.destination())?.suspended?.until;
         Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
     /// How long a delivery of the lane had better stay away that wasn't admitted.
     pub fn wait_of(&self, lane: &Lane) -> Duration {
-        let (is_on_probe, is_limit) = self.lock().lanes.get(lane).map_or((false, false), |known| {
-            (known.is_on_probe, known.suspended.is_some_and(|suspended| suspended.is_limit))
-        });
-        let wait = self.suspended_for(lane).unwrap_or(if is_on_probe { PROBE_WAIT } else { SHARE_WAIT });
-        // The queue has handed it out, so another relay may send it before this one does.
-        if is_limit { wait.min(LIMIT_WAIT_MAX) } else { wait }
+        if let Some(wait) = self.suspended_for(lane) {
+            return wait;
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        let Some(known) = state.destinations.get_mut(&lane.destination()) else { return SHARE_WAIT };
+        known.end_pauses(now);
+        match known.flow_mut(lane.flow).and_then(|flow| flow.limited) {
+            // The queue has handed it out, so another relay may send it before this one does.
+            Some(limited) => limited.until.saturating_duration_since(now).min(LIMIT_WAIT_MAX),
+            None if known.is_on_probe => PROBE_WAIT,
+            None => SHARE_WAIT,
+        }
     }
 
     /// All lanes may be tried again: another config says where mail goes.
     pub fn resume_all(&self) {
-        for known in self.lock().lanes.values_mut() {
-            known.suspended = None;
-            known.is_on_probe = false;
-        }
+        self.lock().destinations.values_mut().for_each(Destination::forget_pauses);
     }
 
-    /// The lane may be tried again: somebody says so.
+    /// The destination of a lane may be tried again: somebody says so.
     pub fn resume(&self, lane: &Lane) {
-        if let Some(known) = self.lock().lanes.get_mut(lane) {
-            known.suspended = None;
-            known.is_on_probe = false;
+        if let Some(known) = self.lock().destinations.get_mut(&lane.destination()) {
+            known.forget_pauses();
         }
     }
 
-    /// Forgets lanes that have nothing at work once too many are remembered. Called now and then.
+    /// Forgets what has nothing at work once too much is remembered. Called now and then.
     pub fn tidy(&self) {
         let now = Instant::now();
         let mut state = self.lock();
-        let is_crowded = state.lanes.len() > REMEMBERED_LANES;
-        state.lanes.retain(|_, known| {
+        let is_crowded = state.destinations.len() > REMEMBERED_DESTINATIONS;
+        state.destinations.retain(|_, known| {
             let is_proven = known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR);
-            let is_suspended = known.suspended.is_some_and(|suspended| suspended.until > now);
-            known.at_work > 0 || (!is_crowded && (is_proven || is_suspended || known.is_on_probe))
+            let is_still = |pause: Option<Pause>| pause.is_some_and(|pause| pause.until > now);
+            known.flows.retain(|flow| flow.at_work > 0 || is_still(flow.limited));
+            let is_paused = is_still(known.suspended) || !known.flows.is_empty();
+            known.at_work > 0 || (!is_crowded && (is_proven || is_paused || known.is_on_probe))
         });
     }
 
@@ -243,32 +285,77 @@ impl Window {
     }
 }
 
-fn owned(state: &mut State, lane: &Lane) -> Arc<Lane> {
-    if let Some((known, _)) = state.lanes.get_key_value(lane) {
-        return known.clone();
+/// How much of the window stays for the classes above this one. So they find some whenever they come.
+const fn left_to_more_urgent(class: Class, size: usize) -> usize {
+    match class {
+        Class::Transactional => 0,
+        Class::Normal => size / 16,
+        Class::Bulk => size / 8,
     }
-    let lane = Arc::new(lane.clone());
-    state.lanes.insert(lane.clone(), LaneState::default());
-    lane
 }
 
-impl LaneState {
-    /// The suspension is over.
+/// The name of a lane's destination, which is known from now on.
+fn owned(state: &mut State, lane: &Lane) -> Arc<Lane> {
+    let destination = lane.destination();
+    if let Some((known, _)) = state.destinations.get_key_value(&destination) {
+        return known.clone();
+    }
+    let destination = Arc::new(destination);
+    state.destinations.insert(destination.clone(), Destination::default());
+    destination
+}
+
+impl Pause {
+    fn of(wait: Duration) -> Self {
+        let since = Instant::now();
+        Self { since, until: since + wait }
+    }
+}
+
+impl Destination {
+    fn flow_mut(&mut self, flow: Option<Flow>) -> Option<&mut FlowState> {
+        self.flows.iter_mut().find(|known| known.flow == flow)
+    }
+
+    fn flow(&mut self, flow: Option<Flow>) -> &mut FlowState {
+        let at = self.flows.iter().position(|known| known.flow == flow).unwrap_or_else(|| {
+            self.flows.push(FlowState { flow, at_work: 0, limited: None });
+            self.flows.len() - 1
+        });
+        &mut self.flows[at]
+    }
+
+    /// The suspension is over: one goes first.
     fn resume(&mut self) {
-        self.is_on_probe |= self.suspended.take().is_some_and(|suspended| !suspended.is_limit);
+        self.is_on_probe |= self.suspended.take().is_some();
+    }
+
+    fn end_pauses(&mut self, now: Instant) {
+        if self.suspended.is_some_and(|suspended| suspended.until <= now) {
+            self.resume();
+        }
+        for flow in &mut self.flows {
+            flow.limited.take_if(|limited| limited.until <= now);
+        }
+    }
+
+    fn forget_pauses(&mut self) {
+        self.suspended = None;
+        self.is_on_probe = false;
+        self.flows.iter_mut().for_each(|flow| flow.limited = None);
     }
 }
 
 impl Slot {
-    /// Whose it is.
-    pub fn lane(&self) -> &Lane {
-        &self.lane
+    /// What it is to: a lane without a flow.
+    pub fn destination(&self) -> &Lane {
+        &self.destination
     }
 }
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Slot({:?})", self.lane)
+        write!(f, "Slot({:?})", self.destination)
     }
 }
 
@@ -276,8 +363,13 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.window.lock();
         state.taken = state.taken.saturating_sub(1);
-        if let Some(known) = state.lanes.get_mut(&*self.lane) {
+        state.taken_unproven = state.taken_unproven.saturating_sub(usize::from(self.is_unproven));
+        if let Some(known) = state.destinations.get_mut(&*self.destination) {
             known.at_work = known.at_work.saturating_sub(1);
+            let flow = known.flow(self.flow);
+            flow.at_work = flow.at_work.saturating_sub(1);
+            // Most destinations have a flow or two at a time; what isn't needed isn't kept.
+            known.flows.retain(|flow| flow.at_work > 0 || flow.limited.is_some());
         }
         drop(state);
         self.window.shared.freed.notify_one();

@@ -55,6 +55,7 @@ impl Pod {
             class: Class::Normal,
             domain: Domain::parse("far.example").expect("a domain"),
             route: RouteName::default_route(),
+            flow: None,
         };
         let message = NewMessage {
             envelope: Envelope {

@@ -8,7 +8,9 @@ use postrider_core::{
     config::{Config, Rejection},
     route::{self, Action, Facts},
 };
-use postrider_queue::{Lane, NewDelivery, RouteName, Start};
+use postrider_queue::{Lane, NewDelivery, Start};
+
+use crate::delivery::plan::lane_of;
 
 /// What happens to a recipient that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,12 +85,7 @@ pub fn decide(config: &Config, facts: &Facts<'_>) -> Result<Fate, Rejection> {
         Action::Discard => return Ok(Fate::Discarded),
         Action::Reject(rejection) => return Err(rejection.clone()),
     };
-    let lane = Lane {
-        class: decision.policy.class,
-        domain: facts.recipient.domain().clone(),
-        // Rules are named by Kubernetes, whose names are within a route name's bounds.
-        route: RouteName::parse(decision.route_name()).unwrap_or_default(),
-    };
+    let lane = lane_of(&decision, facts);
     Ok(Fate::Kept(Plan { lane, expires_in: decision.policy.retry.max_age, first }))
 }
 
@@ -124,12 +121,13 @@ pub fn gather(fates: Vec<Fate>) -> Vec<Group> {
 #[cfg(test)]
 mod tests {
     use postrider_mail::{Class, Domain};
+    use postrider_queue::RouteName;
 
     use super::*;
 
     fn plan(domain: &str, first: First) -> Plan {
         let domain = Domain::parse(domain).expect("a domain");
-        let lane = Lane { class: Class::Normal, domain, route: RouteName::default() };
+        let lane = Lane { class: Class::Normal, domain, route: RouteName::default(), flow: None };
         Plan { lane, expires_in: Duration::from_secs(60), first }
     }
 

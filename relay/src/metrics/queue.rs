@@ -76,7 +76,7 @@ impl QueueMetrics {
             )?,
             lanes: gauge(
                 "postrider_queue_lanes",
-                "Lanes (class, domain, rule), counted in each shard; many suspended ones are far sides that don't answer.",
+                "Lanes (class, domain, rule, flow), counted in each shard; many suspended ones are far sides that don't answer.",
                 &["state"],
             )?,
         })

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use postrider_queue::Flow;
 use tokio::{sync::oneshot, time::Instant};
 
 /// Attempts that wait for a connection of one site. Who finds more hands its claim back: the queue is the place to wait.
@@ -39,7 +40,7 @@ struct State<C> {
     limit: usize,
     /// No more than these for a moment, as nobody may open another now.
     cap: Option<(usize, Instant)>,
-    /// The urgent ones first, each kind in its order.
+    /// The urgent ones first, each kind by rounds: each flow's first, then each flow's second.
     waiting: VecDeque<Waiter<C>>,
     /// Set when the site isn't to be tried: whoever waits is sent away.
     is_closed: bool,
@@ -47,7 +48,17 @@ struct State<C> {
 
 struct Waiter<C> {
     grant: oneshot::Sender<Lease<C>>,
-    is_urgent: bool,
+    turn: Turn,
+    round: u64,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Who is goes before those who aren't.
+    pub is_urgent: bool,
+    /// Of which senders: nobody waits behind all that another sender has waiting.
+    pub flow: Option<Flow>,
 }
 
 /// The right to one connection of a site: a kept one, or none yet. Dropped, its place is free again.
@@ -64,8 +75,8 @@ pub enum NoConnection {
     /// Too many wait already.
     #[error("{WAITING_MAX} attempts wait for this site already")]
     Crowded,
-    /// The site was suspended.
-    #[error("the site is suspended")]
+    /// The site was suspended, or so many came that go first that there was no place left.
+    #[error("the site is suspended, or too many wait for it")]
     Suspended,
     /// None came free in time.
     #[error("no connection of this site came free in time")]
@@ -80,15 +91,11 @@ impl<C: Reusable> Pool<C> {
         Arc::new(Self { state: Mutex::new(state), lifetime })
     }
 
-    /// Takes a kept connection, or the right to open one; waits until `deadline` for either. Who is urgent goes before the others.
+    /// Takes a kept connection, or the right to open one; waits until `deadline` for either.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn take(
-        self: &Arc<Self>,
-        deadline: Instant,
-        is_urgent: bool,
-    ) -> Result<Lease<C>, NoConnection> {
+    pub async fn take(self: &Arc<Self>, deadline: Instant, turn: Turn) -> Result<Lease<C>, NoConnection> {
         let waiter = {
             let mut state = self.lock();
             if state.is_closed {
@@ -97,16 +104,14 @@ impl<C: Reusable> Pool<C> {
             if let Some(lease) = self.take_now(&mut state) {
                 return Ok(lease);
             }
-            if state.waiting.len() >= WAITING_MAX {
+            let (at, round) = state.place_of(turn);
+            if at >= WAITING_MAX {
                 return Err(NoConnection::Crowded);
             }
             let (grant, waiter) = oneshot::channel();
-            let behind = if is_urgent {
-                state.waiting.partition_point(|waiter| waiter.is_urgent)
-            } else {
-                state.waiting.len()
-            };
-            state.waiting.insert(behind, Waiter { grant, is_urgent });
+            state.waiting.insert(at, Waiter { grant, turn, round });
+            // Whoever is last by then is sent away.
+            state.waiting.truncate(WAITING_MAX);
             waiter
         };
         match tokio::time::timeout_at(deadline, waiter).await {
@@ -224,6 +229,17 @@ impl<C> State<C> {
             Some((cap, until)) if Instant::now() < until => self.limit.min(cap),
             _ => self.limit,
         }
+    }
+
+    /// Where somebody waits who comes now, and in which round.
+    fn place_of(&self, turn: Turn) -> (usize, u64) {
+        let is_alike = |waiter: &&Waiter<C>| waiter.turn.is_urgent == turn.is_urgent;
+        let now = self.waiting.iter().find(is_alike).map_or(0, |first| first.round);
+        let own = self.waiting.iter().rev().find(|waiter| waiter.turn == turn).map(|last| last.round + 1);
+        let round = own.map_or(now, |own| own.max(now));
+        let is_before =
+            |waiter: &Waiter<C>| (!waiter.turn.is_urgent, waiter.round) <= (!turn.is_urgent, round);
+        (self.waiting.partition_point(is_before), round)
     }
 }
 

@@ -23,6 +23,7 @@ use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter, s
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::Turn;
 use rate::RateGate;
 pub(crate) use slots::Permit;
 use slots::SlotGate;
@@ -63,6 +64,13 @@ pub(super) struct Who<'a> {
     pub(super) lane: &'a Lane,
     /// How urgent it is to a limit.
     pub(super) urgency: Class,
+}
+
+impl Who<'_> {
+    /// When its turn comes to use a connection.
+    pub(super) fn turn(self) -> Turn {
+        Turn { is_urgent: self.urgency == Class::Transactional, flow: self.lane.flow }
+    }
 }
 
 /// Mail that a limit lets wait.

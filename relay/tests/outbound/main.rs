@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something isn't as it should be")]
 
 mod bad_far_sides;
+mod fairness;
 mod far_side;
 mod fences;
 mod limits;

@@ -18,7 +18,7 @@ use postrider_mail::{
     ReversePath,
 };
 use postrider_queue::{
-    Body, Durability, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
+    Body, Durability, Flow, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
     connection::{Target, Topology},
     inspect::SeenMessage,
     keys::FleetName,
@@ -247,10 +247,14 @@ impl Rig {
 
     /// Takes a message in, as intake does: claimed at once where there is room.
     pub async fn send(&self, from: &str, to: &[&str], text: &str) -> QueueId {
-        let lane = lane(to[0]);
-        let slot = self.dispatcher.reserve(&lane);
+        self.send_by(Class::Normal, Mail { from, to, text }).await
+    }
+
+    /// The same, of a class that a rule says.
+    pub async fn send_by(&self, class: Class, mail: Mail<'_>) -> QueueId {
+        let slot = self.dispatcher.reserve(&mail.lane(class));
         let start = if slot.is_some() { Start::Claimed } else { Start::After(Duration::ZERO) };
-        let (id, claimed, body) = self.enqueue(from, to, text, start).await;
+        let (id, claimed, body) = self.enqueue_by(class, mail, start).await;
         match (slot, claimed.into_iter().next()) {
             (Some(slot), Some(claimed)) => self.dispatcher.start(slot, claimed, Some(body)),
             _ => self.dispatcher.wake(self.partition.name()),
@@ -272,11 +276,21 @@ impl Rig {
         text: &str,
         start: Start,
     ) -> (QueueId, Vec<postrider_queue::Claimed>, Body) {
+        self.enqueue_by(Class::Normal, Mail { from, to, text }, start).await
+    }
+
+    pub async fn enqueue_by(
+        &self,
+        class: Class,
+        mail: Mail<'_>,
+        start: Start,
+    ) -> (QueueId, Vec<postrider_queue::Claimed>, Body) {
+        let Mail { to, text, .. } = mail;
         let id = self.partition.new_id();
         let mut writer = self.partition.body_writer(&id);
         writer.write(text.as_bytes()).await.unwrap();
         let envelope = Envelope {
-            sender: ReversePath::try_from(from.to_owned()).unwrap(),
+            sender: mail.sender(),
             recipients: to.iter().map(|one| Recipient::new(one.parse().unwrap())).collect(),
             body: BodyEncoding::SevenBit,
             smtputf8: false,
@@ -296,7 +310,7 @@ impl Rig {
             has_8bit_header: false,
         };
         let delivery = NewDelivery {
-            lane: lane(to[0]),
+            lane: mail.lane(class),
             recipients: (0..u32::try_from(to.len()).unwrap()).collect(),
             expires_in: Duration::from_secs(3_600),
             start,
@@ -344,9 +358,27 @@ impl Rig {
     }
 }
 
+/// What is sent, from whom to whom.
+#[derive(Clone, Copy)]
+pub struct Mail<'a> {
+    pub from: &'a str,
+    pub to: &'a [&'a str],
+    pub text: &'a str,
+}
+
+impl Mail<'_> {
+    fn sender(self) -> ReversePath {
+        ReversePath::try_from(self.from.to_owned()).unwrap()
+    }
+
+    fn lane(self, class: Class) -> Lane {
+        Lane { class, flow: Some(Flow::of(&self.sender())), ..lane(self.to[0]) }
+    }
+}
+
 pub fn lane(recipient: &str) -> Lane {
     let domain = Domain::parse(recipient.rsplit('@').next().unwrap()).unwrap();
-    Lane { class: Class::Normal, domain, route: RouteName::default_route() }
+    Lane { class: Class::Normal, domain, route: RouteName::default_route(), flow: None }
 }
 
 fn now() -> Due {

@@ -34,7 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     figures::Figures,
-    own::{backlog, besides, failover, idle, isolation, limits, pair},
+    own::{backlog, besides, failover, fairness, idle, isolation, limits, pair},
     workload::{Far, Workload},
 };
 use crate::{steps::cargo, tools};
@@ -239,6 +239,9 @@ async fn own(plan: &Plan, figures: &mut Figures) -> Result<()> {
     }
     if plan.begins("isolation", figures) {
         isolation::run(plan.backlog[1], &reused, rounds, figures).await?;
+    }
+    if plan.begins("fairness", figures) {
+        fairness::run(plan.backlog[1], figures).await?;
     }
     if plan.begins("backlog", figures) {
         backlog::run(plan.backlog[0], &reused, rounds, figures).await?;

@@ -51,7 +51,7 @@ impl Cursor {
             |phase| Self { phase, outer: Some(START.into()), names: Vec::new(), inner: START.into() };
         match &filter.lane {
             _ if filter.held_only => at_start(HELD),
-            Some(lane) => Self { outer: None, names: vec![lane.to_string()], ..at_start(LANES) },
+            Some(lane) => Self { outer: None, names: names_of(lane), ..at_start(LANES) },
             None => at_start(LANES),
         }
     }
@@ -224,6 +224,19 @@ fn push(
     Ok(())
 }
 
+/// The lanes that a person means who names one: all of a destination, if no flow is named.
+fn names_of(lane: &Lane) -> Vec<String> {
+    if lane.flow.is_some() {
+        vec![lane.to_string()]
+    } else {
+        lane.lanes().map(|lane| lane.to_string()).collect()
+    }
+}
+
+fn is_of(lane: &Lane, wanted: &Lane) -> bool {
+    if wanted.flow.is_some() { lane == wanted } else { lane.has_destination_of(wanted) }
+}
+
 /// Whether a lane of the index may have what is looked for.
 fn may_hold(filter: &Filter, index: &str, name: &str) -> bool {
     if index != "depth" {
@@ -238,7 +251,7 @@ impl Filter {
     fn takes(&self, seen: &Seen) -> bool {
         let lane = &seen.delivery.lane;
         let sender = seen.delivery.message.sender.mailbox();
-        self.lane.as_ref().is_none_or(|wanted| wanted == lane)
+        self.lane.as_ref().is_none_or(|wanted| is_of(lane, wanted))
             && (!self.held_only || matches!(seen.place, Place::Held { .. }))
             && self.sender.as_ref().is_none_or(|wanted| sender == Some(wanted))
             && self

@@ -1,28 +1,42 @@
 -- claim: gives an incarnation deliveries to try. Expired ones and wishes to bounce first, whatever is suspended or held; then due
--- lanes, classes by weight, a few of each lane, the lane looked at longest ago first. Sets when each lane is looked at next.
--- KEYS: meta, pods, claims:INC, expiry, suspended, lanes:CLASS for each class. ARGV: prefix, INC, most, most per lane, 1 if one that
--- must be tried alone may be among them, config tag, longest wait in ms, then name and weight of each class in the order of KEYS.
+-- lanes, classes by weight, a few of each destination, shared among its lanes, the lane looked at longest ago first. Sets when each lane is
+-- looked at next.
+-- KEYS: meta, pods, claims:INC, expiry, suspended, lanes:CLASS for each class. ARGV: prefix, INC, most, most per destination, 1 if one that
+-- must be tried alone may be among them, config tag, longest wait in ms, then name and weight of each class in the order of
+-- KEYS; of a class without weight nothing is claimed that isn't ending.
 -- Answers {"fenced"} | {"ok", now, next time something is due or "", claims}; a claim is {member, number, ending (E expired, B bounce,
 -- or empty), alone, chunks, m, lane, expiry, recipients, addressees, history, report, crashes, wish, let go}.
 -- Invariants: I3, I6. Refused to a fenced incarnation. O(log n) in the queue's size for each delivery that it returns.
-local incarnation, most, per_lane, may_alone, tag = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+local incarnation, most, per_destination, may_alone, tag = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 -- Who is to be tried alone has an attempt of another before it, of some milliseconds as a rule. There may be a thousand of them: all that
 -- two relays had in hand when they died.
 local ALONE_FROM, ALONE_WAIT = 2, 50
 if not is_live(incarnation) then return {'fenced'} end
 
--- The classes that have lanes due.
-local classes, total_weight = {}, 0
+-- The classes that have lanes due, and how many lanes of each destination are.
+local classes, total_weight, due_lanes = {}, 0, {}
 for at = 8, #ARGV, 2 do
-  local lanes = redis.call('ZRANGEBYSCORE', KEYS[6 + (at - 8) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8)
+  local weight = tonumber(ARGV[at + 1])
+  local lanes = weight > 0 and redis.call('ZRANGEBYSCORE', KEYS[6 + (at - 8) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8) or {}
   if #lanes > 0 then
-    local class = {lanes = lanes, weight = tonumber(ARGV[at + 1])}
-    classes[#classes + 1] = class
-    total_weight = total_weight + class.weight
+    classes[#classes + 1] = {lanes = lanes, weight = weight}
+    total_weight = total_weight + weight
+  end
+  for _, lane in ipairs(lanes) do
+    local destination = destination_of(lane)
+    due_lanes[destination] = (due_lanes[destination] or 0) + 1
   end
 end
 
-local taken, claims, gone, next_looks = {}, {}, {}, {}
+local taken, claims, gone, next_looks, of_destination = {}, {}, {}, {}, {}
+
+-- Lanes that have more are looked at again in the order in which they were looked at now, whatever their names are: so each has a time of
+-- its own, between milliseconds. It lies in the past, for such a lane is due.
+local turns = 0
+local function next_turn()
+  turns = turns + 1
+  return time[1] * 1000 + time[2] / 1000 - 2 + turns / 2048
+end
 
 -- Claims one, if it may be tried now: true; or says until when it stays.
 local function take(member)
@@ -61,18 +75,24 @@ local function take_ending()
   end
 end
 
--- Takes from one lane and plans when it is looked at next.
-local function take_from(lane, room)
-  local till, is_void, few = suspended_until(lane, tag)
+-- Takes from one lane and plans when it is looked at next. What there is room for in all is shared among the lanes of a destination; one
+-- whose others have had the destination's part stays where it is, before them.
+local function take_from(lane, left, room)
+  local destination = destination_of(lane)
+  local has = of_destination[destination] or 0
+  if has >= per_destination then return 0 end
+  local till, few, entries = suspended_until(lane, tag)
   if till > now then
     next_looks[lane] = till
     return 0
   elseif few and till + LIMITED_FOR > now then
-    room = math.min(room, few)
-  elseif is_void or till > 0 then
-    write('HDEL', KEYS[5], lane)
+    left = math.min(left, few)
+  elseif entries then
+    if entries[1] and is_past(entries[1], tag) then write('HDEL', KEYS[5], lane) end
+    if entries[2] and is_past(entries[2], tag) then write('HDEL', KEYS[5], destination) end
   end
-  local name, wanted, took = key('lane:' .. lane), math.min(per_lane, room), 0
+  local share = math.ceil(math.min(per_destination, room) / due_lanes[destination])
+  local name, wanted, took = key('lane:' .. lane), math.min(share, per_destination - has, left), 0
   local first = redis.call('ZRANGE', name, 0, wanted, 'WITHSCORES')
   local next_look, has_more = nil, #first / 2 > wanted
   for at = 1, #first, 2 do
@@ -96,8 +116,9 @@ local function take_from(lane, room)
     end
   end
   -- Due, and behind the lanes that were looked at longer ago.
-  if has_more then next_look = now end
+  if has_more then next_look = next_turn() end
   next_looks[lane] = next_look or false
+  of_destination[destination] = has + took
   return took
 end
 
@@ -105,7 +126,7 @@ local function take_class(class, room)
   local took = 0
   for _, lane in ipairs(class.lanes) do
     if took >= room then break end
-    if next_looks[lane] == nil then took = took + take_from(lane, room - took) end
+    if next_looks[lane] == nil then took = took + take_from(lane, room - took, room) end
   end
 end
 
@@ -137,8 +158,10 @@ local function clamp(lanes)
     local name = key('lane:' .. lane)
     local far = redis.call('ZREVRANGEBYSCORE', name, '+inf', '(' .. digits(latest), 'LIMIT', 0, 65)
     for at = 1, math.min(#far, 64) do write('ZADD', name, 'XX', digits(latest), far[at]) end
-    local is_by_hand = redis.call('HGET', KEYS[5], lane) == BY_HAND
-    if not is_by_hand and suspended_until(lane) > latest then write('HDEL', KEYS[5], lane) end
+    for _, entry in ipairs({lane, destination_of(lane)}) do
+      local value = redis.call('HGET', KEYS[5], entry)
+      if value and value ~= BY_HAND and holds_until(value) > latest then write('HDEL', KEYS[5], entry) end
+    end
     if #far <= 64 then
       local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
       next_looks[lane] = first[2] and math.min(tonumber(first[2]), latest) or false
@@ -153,7 +176,7 @@ take_ending()
 if #taken < most and #classes > 0 then take_due() end
 for lane, at in pairs(next_looks) do
   local lanes = key('lanes:' .. class_of(lane))
-  if at then write('ZADD', lanes, digits(at), lane) else write('ZREM', lanes, lane) end
+  if at then write('ZADD', lanes, string.format('%.4f', at), lane) else write('ZREM', lanes, lane) end
 end
 -- Nobody looks at a lane without mail, whose suspension would stay for good: some are looked at each time.
 local some = redis.call('HRANDFIELD', KEYS[5], 4, 'WITHVALUES')

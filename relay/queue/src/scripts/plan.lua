@@ -8,6 +8,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local BY_HAND, BY_HAND_LOOK = 'by hand', 3600000
 -- For how long it is remembered that a limit let a lane wait: meanwhile few are taken at a look.
 local LIMITED_FOR = 60000
+-- How many flows a destination has (flow.rs): `LANE#0` to `LANE#63`, and the lane without one.
+local FLOWS = 64
 local writes, touched, counters, depths, looks = {}, {}, {}, {}, {}
 
 -- Lua would print 14 digits of a number.
@@ -25,6 +27,9 @@ local function count(name, by) counters[name] = (counters[name] or 0) + by end
 
 local function class_of(lane) return string.match(lane, '^[^/]*') end
 
+-- The lane without its flow: suspensions are written under it.
+local function destination_of(lane) return string.match(lane, '^[^#]*') end
+
 local function depth(lane, by)
   depths[lane] = (depths[lane] or 0) + by
   count('waiting:' .. class_of(lane), by)
@@ -37,28 +42,55 @@ local function suspension(value)
   return tonumber(till), by, limiter, tonumber(few)
 end
 
--- Until when a lane isn't tried; under another config than `tag` (if given) a suspension counts for nothing. Then whether it does, and
--- how many are taken at a look where a limit let the lane wait.
-local function suspended_until(lane, tag)
-  local value = redis.call('HGET', key('suspended'), lane)
+-- Until when what stands in `suspended` holds; under another config than `tag` (if given) it counts for nothing. Then how many are
+-- taken at a look where a limit let the lane wait.
+local function holds_until(value, tag)
   if not value then return 0 end
-  if value == BY_HAND then return now + BY_HAND_LOOK, false end
+  if value == BY_HAND then return now + BY_HAND_LOOK end
   local till, by, _, few = suspension(value)
-  if not till or (tag and by ~= tag) then return 0, true end
-  return till, false, few
+  if not till or (tag and by ~= tag) then return 0 end
+  return till, few
+end
+
+-- Until when a lane isn't tried: its destination may be suspended, and a limit may let it wait. Then how many are taken at a look where a
+-- limit let it wait, and what stands for the lane and for its destination, if there is anything.
+local function suspended_until(lane, tag)
+  local destination = destination_of(lane)
+  local values = redis.call('HMGET', key('suspended'), lane, destination)
+  if not values[1] and not values[2] then return 0 end
+  local till, few = holds_until(values[1], tag)
+  if destination ~= lane then
+    -- A limit there is the limit of the lane without a flow.
+    local all, is_limit = holds_until(values[2], tag)
+    if not is_limit and all > now and all > till then till, few = all, nil end
+  end
+  return till, few, values
 end
 
 -- Whether what stands there says nothing any more.
-local function is_past(value)
-  if value == BY_HAND then return false end
-  local till, _, _, few = suspension(value)
-  return not till or till + (few and LIMITED_FOR or 0) <= now
+local function is_past(value, tag)
+  local till, few = holds_until(value, tag)
+  return till + (few and LIMITED_FOR or 0) <= now
 end
 
 -- The lane is looked at no later than this; while it is suspended, when that ends.
 local function look(lane, due)
   local known = looks[lane]
   if known == nil or due < known then looks[lane] = math.max(due, (suspended_until(lane))) end
+end
+
+-- Has a lane looked at when its first is due; of a destination, all its lanes.
+local function wake(lane)
+  local names = {lane}
+  if lane == destination_of(lane) then
+    for flow = 0, FLOWS - 1 do names[#names + 1] = lane .. '#' .. flow end
+  end
+  local lanes = key('lanes:' .. class_of(lane))
+  local looked = redis.call('ZMSCORE', lanes, unpack(names))
+  for at = 1, #names do
+    local first = (looked[at] or at == 1) and redis.call('ZRANGE', key('lane:' .. names[at]), 0, 0, 'WITHSCORES') or {}
+    if first[2] then write('ZADD', lanes, first[2], names[at]) end
+  end
 end
 
 local function enter_lane(member, lane, due, expiry)

@@ -8,8 +8,7 @@ for at = 1, #page[2], 2 do
   local _, by = suspension(value)
   if value ~= BY_HAND and (is_past(value) or by ~= ARGV[2]) then
     write('HDEL', KEYS[2], lane)
-    local first = redis.call('ZRANGE', key('lane:' .. lane), 0, 0, 'WITHSCORES')
-    if first[2] then write('ZADD', key('lanes:' .. class_of(lane)), first[2], lane) end
+    wake(lane)
     lifted = lifted + 1
   end
 end

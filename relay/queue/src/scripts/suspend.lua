@@ -1,8 +1,9 @@
--- suspend: a lane isn't tried until a time, unless it is resumed or the config becomes another one. Where a person asks (no config
--- tag) it isn't until a person resumes it, and what relays find out about the destination changes nothing.
--- Where a limit lets it wait, few are taken at a look for a while afterwards; that doesn't shorten what says that nobody answers.
--- KEYS: meta, suspended. ARGV: prefix, lane, wait in ms (0: resume, if no limit is named), config tag or empty, then for a limit its
--- name and how many are taken at a look. Answers 1.
+-- suspend: a destination isn't tried until a time, unless it is resumed or the config becomes another one. Where a person asks (no
+-- config tag) it isn't until a person resumes it, and what relays find out about it changes nothing. Its lanes are put off as claims find
+-- them. Where a limit lets a lane wait, few are taken at a look for a while afterwards; that doesn't shorten what says that nobody
+-- answers.
+-- KEYS: meta, suspended. ARGV: prefix, destination (for a limit: lane), wait in ms (0: resume, if no limit is named), config tag or
+-- empty, then for a limit its name and how many are taken at a look. Answers 1.
 local lane, wait, by, limiter = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lanes = key('lanes:' .. class_of(lane))
 local before = by ~= '' and redis.call('HGET', KEYS[2], lane)
@@ -17,8 +18,7 @@ elseif wait > 0 then
   write('ZADD', lanes, 'XX', digits(now + wait), lane)
 else
   write('HDEL', KEYS[2], lane)
-  local first = redis.call('ZRANGE', key('lane:' .. lane), 0, 0, 'WITHSCORES')
-  if first[2] then write('ZADD', lanes, first[2], lane) end
+  wake(lane)
 end
 run_plan()
 return 1

@@ -4,6 +4,7 @@ mod nodes;
 
 use std::time::Duration;
 
+use postrider_mail::Class;
 use postrider_queue::{
     ClaimRequest, ConfigTag, Durability, Partition,
     connection::Topology,
@@ -91,7 +92,8 @@ async fn a_partition_waits_while_its_slot_moves_and_goes_on_where_it_went() {
     let (mut receipts, mut claimed) = (3, 0);
     let one = ClaimRequest {
         max: 1,
-        per_lane: 1,
+        per_destination: 1,
+        least: Class::Bulk,
         may_take_alone: true,
         longest_wait: crate::world::LONGEST_WAIT,
         config: ConfigTag::new(""),

@@ -3,6 +3,7 @@
 mod admin;
 mod claim;
 mod enqueue;
+mod fairness;
 mod pod;
 mod reap;
 mod settle;

@@ -8,7 +8,7 @@ use std::{
 
 use postrider_mail::{Class, Domain, Due, Envelope, Mailbox, Mono, PartitionName, Recipient, ReversePath};
 use postrider_queue::{
-    Durability, Enqueued, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
+    Durability, Enqueued, Flow, Lane, NewDelivery, NewMessage, Partition, Received, RouteName, Start,
     connection::{Target, Topology},
     enqueue::EnqueueError,
     incarnation::{Clock, Incarnation},
@@ -87,7 +87,13 @@ pub(crate) fn lane(domain: &str) -> Lane {
         class: Class::Normal,
         domain: Domain::parse(domain).expect("a domain"),
         route: RouteName::default_route(),
+        flow: None,
     }
+}
+
+/// The lane of one of the flows to a domain.
+pub(crate) fn lane_of_flow(domain: &str, number: usize) -> Lane {
+    Lane { flow: Flow::all().nth(number), ..lane(domain) }
 }
 
 /// Takes a small message to one recipient in, due now.

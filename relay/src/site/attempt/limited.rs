@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use postrider_core::limits::urgency;
-use postrider_mail::{Class, ReversePath};
+use postrider_mail::ReversePath;
 use tokio::time::Instant;
 
 use super::{Held, Lease, NoConnection, NotTried, Order, Permit, PutOff, Room, Run, Shared, Site, Who};
@@ -58,12 +58,14 @@ pub(super) async fn connection(
         let taken = tokio::select! {
             biased;
             () = over.wait() => return Err(not_tried(Duration::ZERO, "this relay's claim is over", false)),
-            taken = site.pool.take(until, who.urgency == Class::Transactional) => taken,
+            taken = site.pool.take(until, who.turn()) => taken,
         };
         let lease = taken.map_err(|why| match why {
             NoConnection::Suspended => match site.pulse.start(shared.clock.now()) {
                 Room::Suspended(wait) => not_tried(wait, "the site is suspended", true),
-                Room::For(_) => not_tried(CROWDED_WAIT, "the site was suspended", false),
+                Room::For(_) => {
+                    not_tried(CROWDED_WAIT, "the site was suspended, or others went first", false)
+                }
             },
             NoConnection::Crowded => not_tried(CROWDED_WAIT, "too many wait for the site", false),
             NoConnection::TooLate => not_tried(CROWDED_WAIT, "no connection of the site came free", false),

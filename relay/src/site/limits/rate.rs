@@ -3,8 +3,10 @@
 //! somebody could miss: where they are few, those who ask are there, and each uses its own at once.
 //! While one asks the store, the others gather, and the next one asks for all of them. Where there are plenty, it asks for as many as
 //! were lately used in a moment: so a limit that isn't reached costs next to nothing.
+//! Who gathers is few of each sender: what another one has in hand never stands before somebody for long.
 
 use std::{
+    collections::HashMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -15,7 +17,7 @@ use std::{
 use postrider_core::limits::{self, Rate, Turns};
 use postrider_mail::{Class, Mono};
 use postrider_queue::{
-    Lane,
+    Flow, Lane,
     incarnation::Clock,
     lane::Limited,
     limit::{self, Limiter},
@@ -30,6 +32,10 @@ const SHORT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long mail waits whose limit's keeper gave no answer.
 const AWAY: Duration = Duration::from_secs(5);
+/// At most so many looks' worth of one flow wait at a time with their connections, while tokens are short.
+const LOOKS_IN_HAND: u32 = 2;
+/// Tokens are short for so long after the store had none.
+const SHORT_FOR: Duration = Duration::from_secs(1);
 /// Tokens of a batch that nobody took within this are thrown away.
 const FRESH_FOR: Duration = Duration::from_millis(250);
 /// Tokens asked for ahead at most.
@@ -61,6 +67,8 @@ struct State {
     /// Nothing is due before.
     open: Mono,
     turns: Turns<Lane>,
+    /// How many ask, of each flow.
+    asking: HashMap<Option<Flow>, u32>,
 }
 
 #[derive(Default)]
@@ -74,7 +82,7 @@ struct Batch {
 
 impl Default for State {
     fn default() -> Self {
-        Self { open: Mono::from_start(Duration::ZERO), turns: Turns::default() }
+        Self { open: Mono::from_start(Duration::ZERO), turns: Turns::default(), asking: HashMap::new() }
     }
 }
 
@@ -90,6 +98,12 @@ impl RateGate {
 
     /// Whether mail needn't come at all for now. Asks nobody.
     pub(crate) fn look(&self, who: Who<'_>) -> Result<(), PutOff> {
+        let (now, most) = (self.clock.now(), self.rate.batch() * LOOKS_IN_HAND);
+        let is_crowded = self.door(who).state().is_crowded(who, most, now);
+        if is_crowded { Err(self.put_off(who, now)) } else { self.is_soon(who) }
+    }
+
+    fn is_soon(&self, who: Who<'_>) -> Result<(), PutOff> {
         let now = self.clock.now();
         if self.door(who).state().open <= now.after(SHORT) { Ok(()) } else { Err(self.put_off(who, now)) }
     }
@@ -98,7 +112,7 @@ impl RateGate {
     pub(crate) async fn token(&self, who: Who<'_>) -> Result<(), PutOff> {
         self.look(who)?;
         let door = self.door(who);
-        let _waits = Waits::with(&door.waiting);
+        let _waits = Waits::at(door, who);
         let mut batch = door.asking.lock().await;
         let until = self.clock.now().after(PATIENCE);
         loop {
@@ -106,7 +120,7 @@ impl RateGate {
             if batch.take(now) {
                 return Ok(());
             }
-            self.look(who)?;
+            self.is_soon(who)?;
             let open = door.state().open;
             if open > now {
                 tokio::time::sleep(open.since(now)).await;
@@ -188,19 +202,38 @@ impl Batch {
     }
 }
 
+impl State {
+    fn is_crowded(&self, who: Who<'_>, most: u32, now: Mono) -> bool {
+        let asking = self.asking.get(&who.lane.flow).copied().unwrap_or(0);
+        asking >= most && self.open.after(SHORT_FOR) > now
+    }
+}
+
 /// One who waits; no longer once this is dropped.
-struct Waits<'a>(&'a AtomicU32);
+struct Waits<'a> {
+    door: &'a Door,
+    flow: Option<Flow>,
+}
 
 impl<'a> Waits<'a> {
-    fn with(waiting: &'a AtomicU32) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+    fn at(door: &'a Door, who: Who<'_>) -> Self {
+        let flow = who.lane.flow;
+        door.waiting.fetch_add(1, Ordering::Relaxed);
+        *door.state().asking.entry(flow).or_default() += 1;
+        Self { door, flow }
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.door.waiting.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.door.state();
+        if let Some(count) = state.asking.get_mut(&self.flow) {
+            *count -= 1;
+            if *count == 0 {
+                state.asking.remove(&self.flow);
+            }
+        }
     }
 }
 

@@ -54,6 +54,13 @@ const ALL: &[Budget] = &[
     budget("… share of the empty queue's speed", "backlog_fast_path_share", Bound::From(0.9), None),
     budget("a dead destination: share of others' speed", "isolation_share", Bound::From(0.95), None),
     budget(
+        "a sender with a long queue: another's wait, p99, s, by class",
+        "fairness_class_p99",
+        Bound::To(2.0),
+        None,
+    ),
+    budget("… by the sender's domain alone", "fairness_domain_p99", Bound::To(2.0), None),
+    budget(
         "TLS out, connections used again: share of clear text's speed",
         "tls_out_share",
         Bound::From(0.7),

@@ -4,6 +4,7 @@
 pub(crate) mod backlog;
 pub(crate) mod besides;
 pub(crate) mod failover;
+pub(crate) mod fairness;
 pub(crate) mod idle;
 pub(crate) mod isolation;
 pub(crate) mod limits;

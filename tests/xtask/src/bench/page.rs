@@ -128,12 +128,13 @@ fn costs(figures: &Figures) -> String {
 /// All that no load of both has.
 fn own(figures: &Figures) -> String {
     let is_own = |figure: &&Figure| {
-        const PARTS: [&str; 12] = [
+        const PARTS: [&str; 13] = [
             "idle",
             "latency",
             "sync",
             "failover",
             "isolation",
+            "fairness",
             "tls_out",
             "limits",
             "signing",

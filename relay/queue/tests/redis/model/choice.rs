@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use postrider_mail::{Class, Domain, EnhancedCode, FarText, Outcome, OutcomeKind, QueueId, Stage};
 use postrider_queue::{
-    Claimed, Kind, Lane, NewDelivery, NewNotice, Part, Rest, RouteName, Settlement, Start,
+    Claimed, Flow, Kind, Lane, NewDelivery, NewNotice, Part, Rest, RouteName, Settlement, Start,
     admin::Wish,
     model::{Attempt, Model},
     record::DeliveryId,
@@ -21,7 +21,8 @@ pub(super) fn one<'a, T>(rng: &mut StdRng, of: &'a [T]) -> &'a T {
 pub(super) fn lane(rng: &mut StdRng) -> Lane {
     let class = *one(rng, &Class::ALL);
     let domain = *one(rng, &["one.example", "two.example"]);
-    Lane { class, domain: Domain::parse(domain).expect("a domain"), route: RouteName::default_route() }
+    let flow = *one(rng, &[None, Flow::all().next(), Flow::all().last()]);
+    Lane { class, domain: Domain::parse(domain).expect("a domain"), route: RouteName::default_route(), flow }
 }
 
 pub(super) fn wait(rng: &mut StdRng) -> Duration {

@@ -252,9 +252,11 @@ impl Scan {
                 ));
             }
             let first = members.values().copied().fold(f64::INFINITY, f64::min);
-            let suspended = self.hashes.get("suspended").and_then(|all| all.get(lane)).map_or(0.0, |value| {
-                value.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0)
-            });
+            let destination = lane.split('#').next().expect("a destination");
+            let suspended =
+                self.hashes.get("suspended").and_then(|all| all.get(destination)).map_or(0.0, |value| {
+                    value.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0)
+                });
             let look = self.looks.get(class).and_then(|looks| looks.get(lane)).copied();
             if look.is_none_or(|look| look > first.max(suspended).max(self.now)) {
                 problems.push(format!(

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use postrider_mail::{Envelope, Recipient, ReversePath};
+use postrider_mail::{Class, Envelope, Recipient, ReversePath};
 use postrider_queue::{
     ClaimRequest, EnqueueError, Kind, NewDelivery, NewMessage, Unavailable,
     admin::Which,
@@ -35,12 +35,12 @@ impl Run {
             30..33 => self.enqueue_unheard(rng, pod).await,
             33 | 34 => self.confirm_aborts(pod).await,
             35..51 => {
-                let (max, per_lane, alone) =
+                let (max, per_destination, alone) =
                     (rng.random_range(1..=12), rng.random_range(1..=6), rng.random_ratio(3, 4));
                 if is_lost {
                     self.claim_unheard(pod, max).await
                 } else {
-                    self.claim(pod, max, per_lane, alone).await.map(drop)
+                    self.claim(pod, max, per_destination, alone).await.map(drop)
                 }
             }
             51..68 => {
@@ -174,7 +174,7 @@ impl Run {
         &mut self,
         pod: usize,
         max: u32,
-        per_lane: u32,
+        per_destination: u32,
         may_take_alone: bool,
     ) -> Result<usize, String> {
         let Some(life) = self.pods[pod].life() else { return Ok(0) };
@@ -182,7 +182,8 @@ impl Run {
         let could = self.model.has_claimable(Span { from, until: from });
         let request = ClaimRequest {
             max,
-            per_lane,
+            per_destination,
+            least: Class::Bulk,
             may_take_alone,
             longest_wait: crate::world::LONGEST_WAIT,
             config: self.config.clone(),
@@ -230,7 +231,8 @@ impl Run {
         self.proxy.lose_next();
         let request = ClaimRequest {
             max,
-            per_lane: 3,
+            per_destination: 3,
+            least: Class::Bulk,
             may_take_alone: true,
             longest_wait: crate::world::LONGEST_WAIT,
             config: self.config.clone(),

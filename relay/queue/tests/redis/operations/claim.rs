@@ -151,7 +151,8 @@ async fn a_long_lane_does_not_hold_up_a_short_one() {
     enqueue_in(&pod, world::lane("small.example"), HOUR).await;
     let request = ClaimRequest {
         max: 10,
-        per_lane: 4,
+        per_destination: 4,
+        least: Class::Bulk,
         may_take_alone: true,
         longest_wait: crate::world::LONGEST_WAIT,
         config: config(),
@@ -305,7 +306,8 @@ async fn a_lane_that_a_person_suspended_stays_so_however_short_the_longest_wait_
     pod.partition.suspend_by_hand(&lane).await.expect("an answer");
     let request = ClaimRequest {
         max: 10,
-        per_lane: 4,
+        per_destination: 4,
+        least: Class::Bulk,
         may_take_alone: true,
         longest_wait: Duration::from_millis(20),
         config: config(),

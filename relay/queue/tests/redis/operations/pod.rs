@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use postrider_mail::{
-    EnhancedCode, Envelope, FarReply, FarText, HostName, Outcome, OutcomeKind, QueueId, Recipient, ReplyCode,
-    ReversePath, Stage,
+    Class, EnhancedCode, Envelope, FarReply, FarText, HostName, Outcome, OutcomeKind, QueueId, Recipient,
+    ReplyCode, ReversePath, Stage,
 };
 use postrider_queue::{
     ClaimRequest, Claimed, ConfigTag, Durability, EnqueueError, Enqueued, Kind, NewDelivery, NewMessage,
@@ -120,7 +120,8 @@ impl Pod {
         self.partition
             .claim(&ClaimRequest {
                 max,
-                per_lane: max,
+                per_destination: max,
+                least: Class::Bulk,
                 may_take_alone: true,
                 longest_wait: crate::world::LONGEST_WAIT,
                 config: config(),

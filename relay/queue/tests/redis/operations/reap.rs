@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use postrider_mail::OutcomeKind::{Deferred, Delivered};
+use postrider_mail::{
+    Class,
+    OutcomeKind::{Deferred, Delivered},
+};
 use postrider_queue::{
     ClaimRequest, Settled, Start,
     hold::POISON,
@@ -154,7 +157,8 @@ async fn only_one_is_tried_alone_at_a_time() {
     assert_eq!(claimed.len(), 2, "the healthy one isn't held up");
     let request = ClaimRequest {
         max: 10,
-        per_lane: 10,
+        per_destination: 10,
+        least: Class::Bulk,
         may_take_alone: false,
         longest_wait: crate::world::LONGEST_WAIT,
         config: config(),

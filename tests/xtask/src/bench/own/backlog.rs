@@ -43,7 +43,7 @@ pub(crate) async fn run(
     let before = memory_kib(full.redis()?.running()?.pid())?;
     let began = Instant::now();
     let domains = (0..lanes).map(|number| format!("b{number}.example")).collect();
-    let seeds = Seeds { messages: deliveries, domains, size: SIZE, due_in: DUE_IN };
+    let seeds = Seeds::of(deliveries, domains, SIZE, DUE_IN);
     queue.fill_quickly(full.redis()?, seeds).await?;
     figures.note(&format!(
         "backlog: {} messages seeded in {:.0} s through the queue crate, Redis synced once a second meanwhile",
@@ -76,7 +76,7 @@ pub(crate) async fn run(
 /// How long a call takes that claims 64 of what is due: p50 and p99 with its sync, and the script alone, in ms.
 async fn claims(fleet: &Fleet, queue: &Queue) -> Result<(f64, f64, f64)> {
     let domains = (0..CLAIMED / PER_LANE).map(|number| format!("c{number}.example")).collect();
-    queue.fill(Seeds { messages: CLAIMED, domains, size: SIZE, due_in: Duration::ZERO }).await?;
+    queue.fill(Seeds::of(CLAIMED, domains, SIZE, Duration::ZERO)).await?;
     let before = RedisCalls::so_far(fleet.redis()?).await?;
     let (mut times, claims) = queue.claim_due(CLAIMED).await?;
     let (scripts, micros) = RedisCalls::so_far(fleet.redis()?).await?.since(&before).scripts();

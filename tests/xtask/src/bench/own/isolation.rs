@@ -71,7 +71,7 @@ pub(crate) async fn run(
 async fn fill(fleet: &mut Fleet, messages: usize, due_in: Duration) -> Result<Queue> {
     let queue = Queue::of(fleet.redis()?)?;
     fleet.world.relays[0].stop().await?;
-    let seeds = Seeds { messages, domains: vec![DEAD.to_owned()], size: SIZE, due_in };
+    let seeds = Seeds::of(messages, vec![DEAD.to_owned()], SIZE, due_in);
     queue.fill_quickly(fleet.redis()?, seeds).await?;
     fleet.world.relays[0].restart().await?;
     Ok(queue)

@@ -58,7 +58,7 @@ pub(crate) async fn waiting(sites: usize, figures: &mut Figures) -> Result<()> {
     fleet.world.relays[0].stop().await?;
     let queue = Queue::of(fleet.redis()?)?;
     let domains = (0..sites).map(crate::bench::workload::domain).collect();
-    queue.fill(Seeds { messages: 2 * sites, domains, size: SIZE, due_in: Duration::ZERO }).await?;
+    queue.fill(Seeds::of(2 * sites, domains, SIZE, Duration::ZERO)).await?;
     fleet.world.relays[0].restart().await?;
     let ledger = fleet.ledger();
     eventually("one message to each site, and all others to be put off", LIMITED_WITHIN, async || {

@@ -15,7 +15,7 @@ use postrider_mail::{
     BodyEncoding, Class, Domain, Due, Envelope, Mailbox, Mono, PartitionName, Recipient, ReversePath,
 };
 use postrider_queue::{
-    Body, Claim, ClaimRequest, ConfigTag, Durability, Lane, NewDelivery, NewMessage, Partition,
+    Body, Claim, ClaimRequest, ConfigTag, Durability, Flow, Lane, NewDelivery, NewMessage, Partition,
     PartitionOptions, Received, RouteName, Start,
     connection::{Target, Topology},
     incarnation::{Clock, Incarnation, LeaseHandle},
@@ -53,6 +53,20 @@ pub(crate) struct Seeds {
     pub(crate) size: usize,
     /// When they are due; the last of them after twice as long.
     pub(crate) due_in: Duration,
+    /// The domain of their sender.
+    pub(crate) sender: String,
+    /// Their class.
+    pub(crate) class: Class,
+    /// Their rule.
+    pub(crate) route: RouteName,
+}
+
+impl Seeds {
+    /// Mail that no rule routes.
+    pub(crate) fn of(messages: usize, domains: Vec<String>, size: usize, due_in: Duration) -> Self {
+        let (sender, class) = ("sender.example".to_owned(), Class::Normal);
+        Self { messages, domains, size, due_in, sender, class, route: RouteName::default_route() }
+    }
 }
 
 impl Queue {
@@ -120,7 +134,8 @@ impl Queue {
         self.partition.lease().registered(life, self.partition.lease().clock().now());
         let request = ClaimRequest {
             max: BATCH,
-            per_lane: 32,
+            per_destination: 32,
+            least: Class::Bulk,
             may_take_alone: true,
             longest_wait: EXPIRES_IN,
             config: ConfigTag::new("bench"),
@@ -150,10 +165,17 @@ fn message(partition: &Partition, body: &Body, seeds: &Seeds, number: usize) -> 
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let recipient =
         Recipient { mailbox: Mailbox::new("somebody", domain_of(domain)?)?, notify: None, original: None };
+    let sender = ReversePath::Mailbox(Mailbox::new("app", domain_of(&seeds.sender)?)?);
+    let lane = Lane {
+        class: seeds.class,
+        domain: domain_of(domain)?,
+        route: seeds.route.clone(),
+        flow: Some(Flow::of(&sender)),
+    };
     let later = seeds.due_in.mul_f64(number as f64 / seeds.messages.max(1) as f64);
     Ok(NewMessage {
         envelope: Envelope {
-            sender: ReversePath::Mailbox(Mailbox::new("app", domain_of("sender.example")?)?),
+            sender,
             recipients: vec![recipient],
             body: BodyEncoding::default(),
             smtputf8: false,
@@ -175,11 +197,7 @@ fn message(partition: &Partition, body: &Body, seeds: &Seeds, number: usize) -> 
         dkim: Default::default(),
         body: partition.ready_body(&id, body),
         deliveries: vec![NewDelivery {
-            lane: Lane {
-                class: Class::Normal,
-                domain: domain_of(domain)?,
-                route: RouteName::default_route(),
-            },
+            lane,
             recipients: vec![0],
             expires_in: EXPIRES_IN,
             start: Start::After(seeds.due_in + later),
