@@ -7,6 +7,8 @@ mod bad_far_sides;
 mod far_side;
 mod fences;
 mod limits;
+mod pools;
+mod proxy;
 mod recipients;
 mod reports;
 mod rig;
