@@ -7,9 +7,9 @@ use std::time::Duration;
 use postrider_mail::Mono;
 
 /// How long a source is left out after its first failure.
-pub const FIRST_OUT: Duration = Duration::from_secs(30);
+const FIRST_OUT: Duration = Duration::from_secs(30);
 /// How long at most.
-pub const LONGEST_OUT: Duration = Duration::from_secs(600);
+const LONGEST_OUT: Duration = Duration::from_secs(600);
 
 /// How one source does, as one relay sees it.
 #[derive(Debug, Clone, Copy, Default)]
