@@ -219,7 +219,7 @@ pub struct ForClaim {
 
 impl FarSides for ForClaim {
     async fn attempt(&self, order: Order<'_>) -> Result<Attempt, NotTried> {
-        pooled::attempt(self, order).await
+        pooled::run(self, order).await
     }
 }
 

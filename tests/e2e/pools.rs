@@ -44,8 +44,9 @@ egressPools:
     let secret = manifests::secret("proxy", &[("username", "mail"), ("password", PASSWORD)]);
     world.manifests.write("secret.yaml", &secret).unwrap();
     for pool in ["socks", "haproxy"] {
-        let spec =
-            format!("matches: [{{recipientDomains: [{pool}.example]}}]\npolicy: {{egress: {{pool: {pool}}}}}");
+        let spec = format!(
+            "matches: [{{recipientDomains: [{pool}.example]}}]\npolicy: {{egress: {{pool: {pool}}}}}"
+        );
         world.manifests.write(&format!("{pool}.yaml"), &rule(pool, &spec)).unwrap();
     }
     world.relay().await.unwrap();

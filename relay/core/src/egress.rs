@@ -185,7 +185,8 @@ impl Source {
     /// How far a message is from it. With uniform u from (0, 1], -ln(u) / weight is smallest for each source with a chance in proportion
     /// to its weight.
     fn distance(&self, queue_id: &str) -> f64 {
-        let hash = Sha256::new().chain_update(queue_id).chain_update([0]).chain_update(&*self.name).finalize();
+        let hash =
+            Sha256::new().chain_update(queue_id).chain_update([0]).chain_update(&*self.name).finalize();
         let high = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) >> 32;
         // 32 bits are exact in an f64, and more than shares need.
         let uniform = (f64::from(u32::try_from(high).unwrap_or(u32::MAX)) + 1.0) / 4_294_967_296.0;

@@ -70,7 +70,11 @@ pub fn explain<'c>(config: &'c Config, facts: &Facts<'_>) -> Explanation<'c> {
     let mut policy = policy(&decision, &sources);
     if let Some(number) = decision.policy.pool {
         let by = said_by(&sources, |fields| fields.pool.is_some());
-        policy.push(("egress.pool", pool.map_or_else(|| number.index().to_string(), |pool| pool.name.to_string()), by));
+        policy.push((
+            "egress.pool",
+            pool.map_or_else(|| number.index().to_string(), |pool| pool.name.to_string()),
+            by,
+        ));
     }
     Explanation {
         mail: mail(facts),

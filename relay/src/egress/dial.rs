@@ -101,7 +101,7 @@ async fn by_proxy(to: SocketAddr, proxy: &ProxyHost, address: IpAddr) -> Result<
     let connected = async {
         let mut connected = connect_proxy(proxy).await?;
         connected.write_all(&header).await?;
-        Ok(connected)
+        Ok::<_, io::Error>(connected)
     };
     within(PROXY_MAX, connected).await.map_err(|why| no_proxy(proxy, why))
 }
@@ -125,7 +125,7 @@ async fn by_socks(
             }
         }
         proxied.write_all(&socks5::connect(to)).await?;
-        Ok(Ok(proxied))
+        Ok::<_, io::Error>(Ok(proxied))
     };
     let entered = within(PROXY_MAX, entered).await.map_err(|why| no_proxy(proxy, why))?;
     let mut proxied = entered.map_err(|fault| of_fault(proxy, fault))?;

@@ -21,10 +21,14 @@ pub enum Fault {
     #[error("found no way to log in that both know; expected user and password, or none, as the source says")]
     NoMethod,
     /// It doesn't know the user, or the password.
-    #[error("found user or password refused; expected those in the source's credentialsRef to be the proxy's")]
+    #[error(
+        "found user or password refused; expected those in the source's credentialsRef to be the proxy's"
+    )]
     LoginRefused,
     /// It doesn't connect to anybody, or not to them. RFC 1928 6.
-    #[error("found the connection refused by the proxy (reply {0:#04x}); expected it to connect for this relay")]
+    #[error(
+        "found the connection refused by the proxy (reply {0:#04x}); expected it to connect for this relay"
+    )]
     Refused(u8),
     /// It can't reach the far side. RFC 1928 6.
     #[error("{}", beyond(*.0))]
@@ -131,7 +135,9 @@ pub enum Reply {
 /// # Errors
 /// There is no connection. Known from the second byte on: not every proxy says more.
 pub fn reply(bytes: &[u8]) -> Result<Reply, Fault> {
-    let [version, code, rest @ ..] = bytes else { return Ok(Reply::More(2_usize.saturating_sub(bytes.len()))) };
+    let [version, code, rest @ ..] = bytes else {
+        return Ok(Reply::More(2_usize.saturating_sub(bytes.len())));
+    };
     match (*version, *code) {
         (VERSION, 0) => {}
         // 6 is the time that a connection took; 8 is the far side's kind of address. Neither says that the proxy is broken.
@@ -139,7 +145,9 @@ pub fn reply(bytes: &[u8]) -> Result<Reply, Fault> {
         (VERSION, code) => return Err(Fault::Refused(code)),
         (version, _) => return Err(Fault::NotSocks(version)),
     }
-    let [_reserved, kind, first, ..] = rest else { return Ok(Reply::More(3_usize.saturating_sub(rest.len()))) };
+    let [_reserved, kind, first, ..] = rest else {
+        return Ok(Reply::More(3_usize.saturating_sub(rest.len())));
+    };
     let address = match kind {
         1 => 4,
         3 => 1 + usize::from(*first),
@@ -208,11 +216,15 @@ mod tests {
 
     #[test]
     fn no_bytes_make_a_reply_that_asks_for_too_much() {
-        let mut random = <rand::rngs::SmallRng as rand::SeedableRng>::seed_from_u64(7);
+        // Numerical Recipes' generator: the same bytes each time.
+        let mut seed = 7_u32;
+        let mut next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            seed.to_be_bytes()[0]
+        };
         for _ in 0..20_000 {
-            let length = rand::Rng::random_range(&mut random, 0..300);
-            let mut bytes = vec![0_u8; length];
-            rand::Rng::fill(&mut random, bytes.as_mut_slice());
+            let length = usize::from(next()) + usize::from(next() % 32);
+            let mut bytes: Vec<u8> = std::iter::repeat_with(&mut next).take(length).collect();
             if let [version, code, _, kind, ..] = bytes.as_mut_slice() {
                 (*version, *code, *kind) = (5, 0, *kind % 5);
             }

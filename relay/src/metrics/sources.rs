@@ -51,7 +51,8 @@ impl SourceMetrics {
 
     /// Takes a configuration's sources. What is no longer told by name is no longer shown.
     pub fn follow(&self, config: &Config) {
-        let sources = config.egress_pools.iter().flat_map(|pool| pool.sources.iter().map(|one| pool.name_of(one)));
+        let sources =
+            config.egress_pools.iter().flat_map(|pool| pool.sources.iter().map(|one| pool.name_of(one)));
         let sources: Vec<SourceName> = sources.collect();
         let named: BTreeSet<SourceName> = sources.iter().take(NAMED_SOURCES).cloned().collect();
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);

@@ -27,8 +27,10 @@ fn pools() -> Vec<Pool> {
         family: None,
         way: Way::Direct,
     };
-    let pool =
-        |number: usize| Pool { name: format!("pool-{number}").into(), sources: (0..64).map(source).collect() };
+    let pool = |number: usize| Pool {
+        name: format!("pool-{number}").into(),
+        sources: (0..64).map(source).collect(),
+    };
     (0..16).map(pool).collect()
 }
 
@@ -115,7 +117,9 @@ fn fill(metrics: &Metrics, rules: usize) {
 fn the_largest_relay_has_at_most_1500_series() {
     let metrics = Metrics::new().expect("names are unique");
     metrics.follow(&config(10_000));
-    pools().iter().for_each(|pool| pool.sources.iter().for_each(|one| metrics.sources.failed(&pool.name_of(one))));
+    pools()
+        .iter()
+        .for_each(|pool| pool.sources.iter().for_each(|one| metrics.sources.failed(&pool.name_of(one))));
     fill(&metrics, 1_000);
     let count = series(&metrics).len();
     assert!((1_000..=SERIES_MAX).contains(&count), "{count} series");
@@ -152,7 +156,8 @@ fn the_first_sources_are_told_by_name_and_those_that_are_gone_no_more() {
     metrics.sources.refresh(&[name("pool-1", "source-35"), name("gone", "source-0")]);
     assert_eq!(sum(&metrics, "egress_sources{state=\"out\"}"), 1.0);
     assert_eq!(sum(&metrics, "egress_sources{state=\"well\"}"), 1023.0);
-    let mut fewer = ConfigParts::minimal(config(0).fleet, HostName::parse("mail.example.com").expect("a name"));
+    let mut fewer =
+        ConfigParts::minimal(config(0).fleet, HostName::parse("mail.example.com").expect("a name"));
     fewer.egress_pools = pools().into_iter().take(1).collect();
     metrics.follow(&Config::from(fewer));
     assert!(!series(&metrics).iter().any(|line| line.contains("pool-1\"")));

@@ -17,12 +17,13 @@ use crate::egress::{Choice, NamedSource};
 const NO_WAY_OUT: EnhancedCode = EnhancedCode::transient(4, 1);
 /// What senders read of it in the end: nothing of how we are built.
 const NONE_WORKS: &str = "none of the addresses that this mail leaves from can be used at present";
-const NONE_REACHES: &str = "none of the addresses that this mail leaves from reaches the far side's kind of address";
+const NONE_REACHES: &str =
+    "none of the addresses that this mail leaves from reaches the far side's kind of address";
 /// How long mail stays away that nothing stood in the way of. It can't happen: without a source none fails.
 const ODD_WAIT: Duration = Duration::from_secs(2);
 
 /// Makes the attempt.
-pub(super) async fn attempt(claim: &ForClaim, order: Order<'_>) -> Result<Attempt, NotTried> {
+pub(super) async fn run(claim: &ForClaim, order: Order<'_>) -> Result<Attempt, NotTried> {
     match order.exit {
         Exit::Plain => plain(claim, &order).await,
         Exit::Pool(pool) => by_pool(claim, order, pool).await,

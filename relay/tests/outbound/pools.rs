@@ -74,7 +74,9 @@ async fn mail_is_shared_out_and_each_message_keeps_to_its_source() {
     // Each message's second recipient is put off at first: it goes by the same source later.
     let put_off = AtomicUsize::new(0);
     let far = FarSide::start(move |step, _| match step {
-        Step::Command(line) if line.starts_with("RCPT TO:<c@") && put_off.fetch_add(1, Ordering::AcqRel) < 40 => {
+        Step::Command(line)
+            if line.starts_with("RCPT TO:<c@") && put_off.fetch_add(1, Ordering::AcqRel) < 40 =>
+        {
             Act::Say("451 4.3.0 later".into())
         }
         Step::Greeting | Step::Command(_) | Step::Dot => Act::Usual,
@@ -107,7 +109,8 @@ async fn mail_is_shared_out_and_each_message_keeps_to_its_source() {
 async fn what_a_dead_proxy_had_goes_by_the_others_in_the_same_attempt() {
     let far = FarSide::usual().await;
     let proxy = Proxy::start(Ok([127, 0, 0, 3].into())).await;
-    let rig = rig(&far, vec![source("dead", socks(nobody().await)), source("well", socks(proxy.address))]).await;
+    let rig =
+        rig(&far, vec![source("dead", socks(nobody().await)), source("well", socks(proxy.address))]).await;
     let mut ids = Vec::new();
     for _ in 0..40 {
         ids.push(rig.send("a@app.example", &["b@far.example"], TEXT).await);
@@ -219,10 +222,8 @@ async fn a_proxy_that_dies_hands_its_mail_on() {
     let far = FarSide::usual().await;
     let mut first = Proxy::start(Ok([127, 0, 0, 2].into())).await;
     let second = Proxy::start(Ok([127, 0, 0, 3].into())).await;
-    let mut parts = with(
-        parts(to(&[&far])),
-        vec![source("a", socks(first.address)), source("b", socks(second.address))],
-    );
+    let mut parts =
+        with(parts(to(&[&far])), vec![source("a", socks(first.address)), source("b", socks(second.address))]);
     parts.defaults.messages_per_connection = Some(1);
     let rig = Rig::with(parts, Waits::shortened_for_tests(300)).await;
     let mut ids = Vec::new();

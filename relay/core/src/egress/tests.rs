@@ -17,7 +17,10 @@ fn source(name: &str, weight: u32) -> Source {
 }
 
 fn pool(sources: &[(&str, u32)]) -> Pool {
-    Pool { name: "main".into(), sources: sources.iter().map(|(name, weight)| source(name, *weight)).collect() }
+    Pool {
+        name: "main".into(),
+        sources: sources.iter().map(|(name, weight)| source(name, *weight)).collect(),
+    }
 }
 
 fn first(pool: &Pool, id: &str) -> String {

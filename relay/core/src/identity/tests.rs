@@ -149,9 +149,13 @@ fn each_source_is_looked_at_by_its_own_name_and_address() {
 
 #[test]
 fn only_what_far_sides_can_see_is_looked_at_of_a_source() {
-    for (address, is_looked_at) in
-        [("203.0.113.21", true), ("10.0.0.4", false), ("100.64.0.1", false), ("2001:db8::1", true), ("fd00::1", false)]
-    {
+    for (address, is_looked_at) in [
+        ("203.0.113.21", true),
+        ("10.0.0.4", false),
+        ("100.64.0.1", false),
+        ("2001:db8::1", true),
+        ("fd00::1", false),
+    ] {
         assert_eq!(is_seen(address.parse().expect("an address")), is_looked_at, "{address}");
     }
 }

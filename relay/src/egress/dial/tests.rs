@@ -69,7 +69,9 @@ async fn a_proxy_is_told_user_and_password_when_it_asks_for_them() {
 
 #[tokio::test]
 async fn a_far_side_that_the_proxy_can_not_reach_is_no_fault_of_the_source() {
-    for (code, is_far_side) in [(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)] {
+    for (code, is_far_side) in
+        [(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)]
+    {
         let reply: &[u8] = Box::leak(Box::new([5, code, 0, 1, 0, 0, 0, 0, 0, 0]));
         let script: &[_] = Box::leak(Box::new([(&[5, 1, 0][..], &[5, 0][..]), (CONNECT, reply)]));
         match dial(far(), Some(&socks(proxy(script).await, false))).await {
@@ -90,7 +92,8 @@ async fn a_proxy_that_is_not_there_or_no_proxy_or_closes_is_a_fault_of_the_sourc
         assert!(matches!(refused, Err(DialError::Source(_))), "{refused:?}");
     }
     let host = HostAddress::Ip(gone.ip());
-    let away = Way::Proxy { proxy: ProxyHost { host, port: gone.port() }, address: "198.51.100.7".parse().unwrap() };
+    let away =
+        Way::Proxy { proxy: ProxyHost { host, port: gone.port() }, address: "198.51.100.7".parse().unwrap() };
     let refused = dial(far(), Some(&named(away))).await;
     assert!(matches!(refused, Err(DialError::Source(SourceFault::NoProxy { .. }))), "{refused:?}");
 }
