@@ -49,9 +49,12 @@ impl Pools<'_> {
                 several => format!("one of {}", several.join(", ")),
             };
             let found = format!("no egress pool {} of MailRelay {}", shown(wanted), self.relay);
-            let problem = Problem::invalid(format!("{field}.egress.pool"), found, expected)
-                .because(self.weight, reasons::POOL_NOT_FOUND);
-            problems.push(problem.or_did_you_mean(wanted, known));
+            let problem = Problem::invalid(format!("{field}.egress.pool"), found, expected);
+            let problem = problem.or_did_you_mean(wanted, known);
+            problems.push(match self.weight {
+                Weight::Unresolved => problem.because(Weight::Unresolved, reasons::POOL_NOT_FOUND),
+                Weight::Warning | Weight::NotAllowed | Weight::Invalid => problem,
+            });
         }
         found
     }
