@@ -23,6 +23,8 @@ pub const SELECTOR: &str = "(self.from == 'Selector') == has(self.selector)";
 pub const CIDRS: &str = "self.all(c, isCIDR(c))";
 /// Addresses are addresses.
 pub const ADDRESSES: &str = "self.all(a, isIP(a))";
+/// A source is one way out.
+pub const ONE_WAY: &str = "[has(self.address), has(self.socks5), has(self.proxy)].filter(x, x).size() <= 1";
 /// What the type says.
 pub const SMARTHOST: &str = "(self.type == 'Smarthost') == has(self.smarthost)";
 /// What the type says.

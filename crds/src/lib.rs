@@ -27,7 +27,9 @@ pub mod workload;
 
 pub use dkim::{DkimDomain, DkimKey};
 pub use duration::{Duration, InvalidDuration};
-pub use egress::{Egress, IdentityCheck};
+pub use egress::{
+    Egress, EgressChoice, EgressPool, EgressSource, IdentityCheck, IpFamily, Socks5, TransparentProxy,
+};
 pub use listener::{
     AllowedClients, BareLineEnds, Listener, ListenerAuth, ListenerLimits, ListenerTls, Protocol,
     ProxyProtocol, TlsDemand,

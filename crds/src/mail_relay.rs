@@ -11,7 +11,7 @@ use crate::{
     cel,
     dkim::DkimDomain,
     duration::Duration,
-    egress::Egress,
+    egress::{Egress, EgressPool},
     listener::Listener,
     policy::Policy,
     queue::Queue,
@@ -99,6 +99,11 @@ pub struct MailRelaySpec {
     /// Who the fleet is to far sides: what the DNS should say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+    /// Named sources, by which a policy lets mail leave (`egress.pool`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub egress_pools: Vec<EgressPool>,
     /// Daily reports to domains that ask for them, of how TLS with their hosts went (RFC 8460). None are sent, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_reports: Option<TlsReports>,

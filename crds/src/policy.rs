@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{cel, duration::Duration};
+use crate::{cel, duration::Duration, egress::EgressChoice};
 
 /// How mail is treated. Each field is taken from the first matching rule that has it, then from the MailRelay's `defaults`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub struct Policy {
     /// How much goes to one far side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// By which sources it leaves. Built-in default: as pods send anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressChoice>,
 }
 
 /// How soon it is wanted: Transactional, Normal or Bulk. Built-in default: Normal.

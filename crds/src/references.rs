@@ -17,7 +17,10 @@ impl MailRelaySpec {
         });
         let dkim = self.dkim.iter().flat_map(|entry| &entry.keys);
         let dkim = dkim.map(|key| key.private_key_ref.name.as_str());
-        listeners.chain(queue).chain(dkim).chain(self.default_route.secrets())
+        let proxies = self.egress_pools.iter().flat_map(|pool| &pool.sources);
+        let proxies = proxies.filter_map(|source| source.socks5.as_ref()?.credentials_ref.as_ref());
+        let proxies = proxies.map(|credentials| credentials.name.as_str());
+        listeners.chain(queue).chain(dkim).chain(proxies).chain(self.default_route.secrets())
     }
 }
 

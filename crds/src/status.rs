@@ -55,6 +55,8 @@ pub mod reasons {
     pub const SECRET_INVALID: &str = "SecretInvalid";
     /// ResolvedRefs, false: there is no such listener.
     pub const LISTENER_NOT_FOUND: &str = "ListenerNotFound";
+    /// ResolvedRefs, false: the MailRelay has no such egress pool.
+    pub const POOL_NOT_FOUND: &str = "PoolNotFound";
     /// Programmed and Ready, false: not yet.
     pub const PENDING: &str = "Pending";
     /// Programmed, false: a pod couldn't load its configuration.

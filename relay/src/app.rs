@@ -93,7 +93,7 @@ pub async fn run(origin: Origin, settings: Settings) -> Result<()> {
     let (sender, source) = ConfigSource::new(config.clone());
     let metrics = Metrics::new().context("metrics")?;
     metrics.config.loaded();
-    metrics.rules.follow(&config);
+    metrics.follow(&config);
     let shards = open_queue(&config, &settings)?;
     // A shard that doesn't answer is no reason not to start: /readyz tells.
     let _ = tokio::time::timeout(FIRST_LOOK, shards.look()).await;

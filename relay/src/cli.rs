@@ -147,6 +147,9 @@ pub struct ExplainArgs {
     /// The user that the client has authenticated as.
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
+    /// Also say by which source of its egress pool the message with this queue ID leaves while all of them work.
+    #[arg(long, value_name = "ID")]
+    pub queue_id: Option<String>,
     /// Also look up the hosts, at this nameserver instead of those of /etc/resolv.conf.
     #[arg(long, value_name = "ADDR:PORT")]
     pub dns: Vec<SocketAddr>,

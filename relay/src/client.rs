@@ -24,6 +24,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use crate::{
+    egress::dial::dial,
     failpoint::{self, Step},
     site::connections::Reusable,
     tls::connect::{Connectors, HandshakeError, Trust},
@@ -61,7 +62,7 @@ impl Connection {
     /// # Errors
     /// How far it came.
     pub async fn open(door: &Door, connectors: &Connectors, clock: &Clock) -> Result<Self, OpenError> {
-        let tcp = socket::connect(door.address, door.source).await.map_err(OpenError::NoConnection)?;
+        let tcp = dial(door.address, door.source.as_deref()).await?;
         let (socket, channel) = if door.is_implicit_tls {
             let tls = connectors
                 .handshake(tcp, &door.host, &Trust::under(&door.protection))

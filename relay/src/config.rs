@@ -98,7 +98,7 @@ impl Follow {
                 self.metrics.config.loaded();
                 if config.hash() != self.sender.borrow().hash() {
                     tracing::info!(config_hash = %config.hash(), "the configuration has changed");
-                    self.metrics.rules.follow(&config);
+                    self.metrics.follow(&config);
                     self.sender.send_replace(Arc::new(config));
                 }
             }

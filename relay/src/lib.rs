@@ -1,7 +1,7 @@
 //! The relay: accepts mail over SMTP, keeps it in the shared queue, delivers it.
 //!
 //! The files follow the way of a message: `listener -> session -> admission -> intake -> (queue) -> delivery -> dns ->
-//! site -> client -> (queue)`. `app` builds all of it and is the only spawner.
+//! site -> egress -> client -> (queue)`. `app` builds all of it and is the only spawner.
 //! **Owns:** sockets, TLS, DNS, files, tasks. **Never:** a Redis key, a Kubernetes client, a decision about mail.
 
 pub mod admin;
@@ -16,6 +16,7 @@ pub mod control;
 pub mod delivery;
 pub mod dispatch;
 pub mod dns;
+pub mod egress;
 pub mod failpoint;
 pub mod heartbeat;
 pub mod https;

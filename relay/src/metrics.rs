@@ -8,13 +8,16 @@ mod outbound;
 mod queue;
 mod register;
 mod rules;
+mod sources;
 
+use postrider_core::config::Config;
 use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub use config::ConfigMetrics;
 pub use outbound::OutboundMetrics;
 pub use queue::{Ages, QueueMetrics};
 pub use rules::{NAMED_RULES, RuleMetrics};
+pub use sources::{NAMED_SOURCES, SourceMetrics};
 
 use register::Register;
 
@@ -56,6 +59,8 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// Recipients by rule.
     pub rules: RuleMetrics,
+    /// Sources that fail.
+    pub sources: SourceMetrics,
     /// What is in the queue; read anew by whoever shows the metrics.
     pub queue: QueueMetrics,
 }
@@ -116,9 +121,16 @@ impl Metrics {
             outbound: OutboundMetrics::new(&register)?,
             config: ConfigMetrics::new(&registry)?,
             rules: RuleMetrics::new(&registry)?,
+            sources: SourceMetrics::new(&register)?,
             queue: QueueMetrics::new(&registry)?,
             registry,
         })
+    }
+
+    /// Takes the names of a configuration.
+    pub fn follow(&self, config: &Config) {
+        self.rules.follow(config);
+        self.sources.follow(config);
     }
 
     /// A listener is gone, and its series go with it.

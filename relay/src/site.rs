@@ -9,6 +9,7 @@ mod feedback;
 mod held;
 mod limits;
 mod order;
+mod pooled;
 
 use std::{
     collections::HashMap,
@@ -18,6 +19,7 @@ use std::{
 };
 
 use postrider_core::{
+    egress::SourceName,
     policy::SiteLimits,
     retry::BackoffLimits,
     tls_policy::{Intent, Protection},
@@ -36,9 +38,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use attempt::{Attempt, NotTried, Trace};
 pub use limits::PutOff;
-pub use order::{Order, Stop};
+pub use order::{Exit, Order, Stop};
 
-use crate::{delivery::FarSides, metrics::Metrics, tls::connect::Connectors};
+use crate::{
+    delivery::FarSides,
+    egress::{NamedSource, Sources},
+    metrics::Metrics,
+    tls::connect::Connectors,
+};
 use connections::Pool;
 use feedback::{Health, Pulse};
 use held::Held;
@@ -89,6 +96,7 @@ pub(crate) struct Shared {
     waits: Waits,
     metrics: Metrics,
     limits: Limits,
+    sources: Sources,
     hasher: RandomState,
 }
 
@@ -101,6 +109,8 @@ pub(crate) struct SiteKey {
     backoff: BackoffLimits,
     /// Our name towards it.
     hostname: HostName,
+    /// By which it is reached.
+    source: Option<Arc<NamedSource>>,
     /// Who we are to it: the user, and a hash of the password that says nothing outside of this process.
     identity: Option<(Box<str>, u64)>,
 }
@@ -112,6 +122,8 @@ pub(crate) struct Site {
     limits: SiteLimits,
     /// What the whole fleet keeps to there.
     fleet: OfSite,
+    /// By which it is reached.
+    source: Option<Arc<NamedSource>>,
     /// How to speak to it in clear, to a host whose TLS is broken or not wanted; with TLS if offered; with TLS only.
     clear: Arc<Settings>,
     if_offered: Arc<Settings>,
@@ -128,6 +140,7 @@ impl Sites {
                 health: Health::default(),
                 connectors,
                 limits: Limits::new(shards, clock.clone()),
+                sources: Sources::new(clock.clone(), metrics.sources.clone()),
                 clock,
                 stopping,
                 waits,
@@ -185,6 +198,11 @@ impl Sites {
         (sites.len() - backing_off, backing_off)
     }
 
+    /// The sources that are left out for a while.
+    pub fn sources_out(&self) -> Vec<SourceName> {
+        self.shared.sources.out()
+    }
+
     /// How many sites are known, and how many connections are open.
     pub fn load(&self) -> (usize, usize) {
         let sites = self.shared.all();
@@ -201,8 +219,7 @@ pub struct ForClaim {
 
 impl FarSides for ForClaim {
     async fn attempt(&self, order: Order<'_>) -> Result<Attempt, NotTried> {
-        let site = self.shared.site(&order);
-        attempt::run(&site, &order, self).await
+        pooled::run(self, order).await
     }
 }
 
@@ -213,7 +230,8 @@ impl Shared {
         if let Some(site) = sites.get(&key) {
             return site.clone();
         }
-        let fleet = self.limits.of(&key.hosts, &key.limits.fleet);
+        let source = key.source.as_deref().map(|named| &named.name);
+        let fleet = self.limits.of(&key.hosts, source, &key.limits.fleet);
         let site = Arc::new(Site::new(&key, order, self.waits, fleet));
         sites.insert(key, site.clone());
         site
@@ -233,9 +251,16 @@ impl Shared {
             hosts,
             limits: order.policy.limits,
             backoff: BackoffLimits::within(&order.policy.retry),
-            hostname: order.hostname.clone(),
+            hostname: order.ehlo().clone(),
+            source: order.source.clone(),
             identity,
         }
+    }
+
+    /// Whether the site that an order leads to is left alone now.
+    fn is_suspended(&self, order: &Order<'_>) -> bool {
+        let site = self.lock().get(&self.key(order)).cloned();
+        site.is_some_and(|site| site.pulse.is_suspended(self.clock.now()))
     }
 
     fn all(&self) -> Vec<Arc<Site>> {
@@ -264,6 +289,7 @@ impl Site {
             pulse,
             limits: key.limits,
             fleet,
+            source: key.source.clone(),
             clear: Arc::new(Settings { tls: Tls::Never, ..settings.clone() }),
             if_offered: Arc::new(Settings { tls: Tls::IfOffered, ..settings.clone() }),
             required: Arc::new(settings),

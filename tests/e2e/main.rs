@@ -11,6 +11,7 @@ mod dns_cases;
 mod harness;
 mod mta_sts;
 mod pods;
+mod pools;
 mod preflight;
 mod requiretls;
 mod rules;

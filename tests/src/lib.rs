@@ -25,6 +25,7 @@ pub mod ports;
 pub mod postfix;
 pub mod process;
 pub mod prometheus;
+pub mod proxies;
 pub mod redis;
 pub mod relay;
 pub mod report_host;

@@ -7,6 +7,7 @@ mod conflict;
 mod dkim;
 mod egress;
 mod names;
+mod pools;
 mod queue;
 mod relay;
 mod report;

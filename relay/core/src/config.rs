@@ -29,17 +29,23 @@ pub use rule::{Rule, RuleName, Rules, Scope};
 pub use secret::{InvalidPasswordHash, PasswordHash, Secret};
 pub use tls_reporting::TlsReporting;
 
-use crate::policy::PolicyFields;
+use crate::{
+    egress::{Pool, PoolNumber},
+    policy::PolicyFields,
+};
 
-/// The form that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The newest form that this version reads.
+pub const FORMAT: u32 = 2;
+/// The form of what older versions can do as well. What names egress pools is of the next one: a relay that doesn't know them must not
+/// send that mail otherwise.
+const FORMAT_WITHOUT_POOLS: u32 = 1;
 /// Mail that can't be tried for a reason of the relay's own waits so long at most.
 const SHORT_WAIT: Duration = Duration::from_secs(60);
 
 /// What a relay runs by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// The form: [`FORMAT`].
+    /// The form: [`FORMAT`] at most.
     pub format: u32,
     /// Whose configuration it is.
     pub fleet: Fleet,
@@ -61,6 +67,9 @@ pub struct Config {
     /// Who reports to domains how TLS with their hosts went; nobody, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_reports: Option<TlsReporting>,
+    /// The sources that policies name, by [`PoolNumber`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress_pools: Vec<Pool>,
     /// Own and private addresses that mail may be sent to all the same.
     pub allowed_destinations: Vec<IpNet>,
     /// The rules, and what finds them.
@@ -291,6 +300,8 @@ pub struct ConfigParts {
     pub dkim: Vec<DkimDomain>,
     /// See [`Config::tls_reports`].
     pub tls_reports: Option<TlsReporting>,
+    /// See [`Config::egress_pools`].
+    pub egress_pools: Vec<Pool>,
     /// See [`Config::allowed_destinations`].
     pub allowed_destinations: Vec<IpNet>,
     /// See [`Config::rules`]; put into their order here.
@@ -314,6 +325,7 @@ impl ConfigParts {
             defaults: PolicyFields::default(),
             dkim: Vec::new(),
             tls_reports: None,
+            egress_pools: Vec::new(),
             allowed_destinations: Vec::new(),
             rules: Vec::new(),
             drain: Drain::default(),
@@ -331,7 +343,7 @@ impl Default for Drain {
 impl From<ConfigParts> for Config {
     fn from(parts: ConfigParts) -> Self {
         Self {
-            format: FORMAT,
+            format: if parts.egress_pools.is_empty() { FORMAT_WITHOUT_POOLS } else { FORMAT },
             fleet: parts.fleet,
             hostname: parts.hostname,
             listeners: parts.listeners,
@@ -341,6 +353,7 @@ impl From<ConfigParts> for Config {
             defaults: parts.defaults,
             dkim: parts.dkim,
             tls_reports: parts.tls_reports,
+            egress_pools: parts.egress_pools,
             allowed_destinations: parts.allowed_destinations,
             rules: Rules::new(parts.rules),
             drain: parts.drain,
@@ -387,6 +400,11 @@ impl Config {
     /// The listener of that name.
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.name == name)
+    }
+
+    /// The pool of that number.
+    pub fn pool(&self, number: PoolNumber) -> Option<&Pool> {
+        self.egress_pools.get(number.index())
     }
 
     /// Whether mail is accepted but not sent.

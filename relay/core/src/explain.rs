@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     config::{Config, Rule, RuleName},
+    egress::Pool,
     matcher,
     policy::PolicyFields,
     route::{self, Action, Decision, Facts},
@@ -28,6 +29,8 @@ pub struct Explanation<'c> {
     pub decision: Decision<'c>,
     /// Each field of the policy: name, value, who said it.
     pub policy: Vec<(&'static str, String, String)>,
+    /// The sources that it leaves by, where a policy says so.
+    pub pool: Option<&'c Pool>,
     /// Whether the fleet is paused.
     pub is_paused: bool,
 }
@@ -63,6 +66,16 @@ pub fn explain<'c>(config: &'c Config, facts: &Facts<'_>) -> Explanation<'c> {
     let sources = matching.iter().map(|found| (format!("rule {}", found.rule.name), found.rule.policy));
     let sources: Vec<(String, PolicyFields)> =
         sources.chain([("spec.defaults".to_owned(), config.defaults)]).collect();
+    let pool = decision.policy.pool.and_then(|number| config.pool(number));
+    let mut policy = policy(&decision, &sources);
+    if let Some(number) = decision.policy.pool {
+        let by = said_by(&sources, |fields| fields.pool.is_some());
+        policy.push((
+            "egress.pool",
+            pool.map_or_else(|| number.index().to_string(), |pool| pool.name.to_string()),
+            by,
+        ));
+    }
     Explanation {
         mail: mail(facts),
         asked,
@@ -72,7 +85,8 @@ pub fn explain<'c>(config: &'c Config, facts: &Facts<'_>) -> Explanation<'c> {
             .map(|rule| (&rule.name, matcher::mismatch(rule, facts)))
             .collect(),
         skipped_count: skipped.len(),
-        policy: policy(&decision, &sources),
+        policy,
+        pool,
         decision,
         is_paused: config.is_paused(),
     }
@@ -109,47 +123,49 @@ fn policy(
     decision: &Decision<'_>,
     sources: &[(String, PolicyFields)],
 ) -> Vec<(&'static str, String, String)> {
-    let by = |has: &dyn Fn(&PolicyFields) -> bool| {
-        let found = sources.iter().find(|(_, fields)| has(fields));
-        found.map_or_else(|| "built-in default".to_owned(), |(who, _)| who.clone())
-    };
+    let by = |has: fn(&PolicyFields) -> bool| said_by(sources, has);
     let policy = &decision.policy;
     let own_tls = match &decision.action {
         Action::Try(route::Target::Smarthost(smarthost)) => smarthost.tls.is_some(),
         _ => false,
     };
-    let tls_by = if own_tls { "the route".to_owned() } else { by(&|fields| fields.tls.is_some()) };
+    let tls_by = if own_tls { "the route".to_owned() } else { by(|fields| fields.tls.is_some()) };
     let notice = policy.retry.delay_notice.map_or_else(|| "none".to_owned(), duration);
     let mut told = vec![
-        ("class", policy.class.to_string(), by(&|fields| fields.class.is_some())),
+        ("class", policy.class.to_string(), by(|fields| fields.class.is_some())),
         ("tls.mode", policy.tls.as_str().to_owned(), tls_by),
-        ("retry.initial", duration(policy.retry.initial), by(&|fields| fields.retry_initial.is_some())),
-        ("retry.max", duration(policy.retry.max), by(&|fields| fields.retry_max.is_some())),
-        ("retry.maxAge", duration(policy.retry.max_age), by(&|fields| fields.retry_max_age.is_some())),
-        ("retry.delayNotice", notice, by(&|fields| fields.retry_delay_notice.is_some())),
+        ("retry.initial", duration(policy.retry.initial), by(|fields| fields.retry_initial.is_some())),
+        ("retry.max", duration(policy.retry.max), by(|fields| fields.retry_max.is_some())),
+        ("retry.maxAge", duration(policy.retry.max_age), by(|fields| fields.retry_max_age.is_some())),
+        ("retry.delayNotice", notice, by(|fields| fields.retry_delay_notice.is_some())),
         (
             "limits.connections",
             policy.limits.connections.to_string(),
-            by(&|fields| fields.connections.is_some()),
+            by(|fields| fields.connections.is_some()),
         ),
         (
             "limits.messagesPerConnection",
             policy.limits.messages_per_connection.to_string(),
-            by(&|fields| fields.messages_per_connection.is_some()),
+            by(|fields| fields.messages_per_connection.is_some()),
         ),
         (
             "limits.recipientsPerMessage",
             policy.limits.recipients_per_message.to_string(),
-            by(&|fields| fields.recipients_per_message.is_some()),
+            by(|fields| fields.recipients_per_message.is_some()),
         ),
     ];
     let fleet = &policy.limits.fleet;
     let rates = [
-        ("limits.rate", fleet.messages, by(&|fields| fields.rate.is_some())),
-        ("limits.connectionRate", fleet.new_connections, by(&|fields| fields.connection_rate.is_some())),
+        ("limits.rate", fleet.messages, by(|fields| fields.rate.is_some())),
+        ("limits.connectionRate", fleet.new_connections, by(|fields| fields.connection_rate.is_some())),
     ];
     told.extend(rates.into_iter().filter_map(|(name, owned, by)| Some((name, owned?.limit.to_string(), by))));
     told
+}
+
+fn said_by(sources: &[(String, PolicyFields)], has: fn(&PolicyFields) -> bool) -> String {
+    let found = sources.iter().find(|(_, fields)| has(fields));
+    found.map_or_else(|| "built-in default".to_owned(), |(who, _)| who.clone())
 }
 
 fn duration(duration: Duration) -> String {
@@ -190,8 +206,24 @@ impl fmt::Display for Explanation<'_> {
         for (name, value, by) in &self.policy {
             writeln!(f, "  {name:28}  {value:13}  {by}")?;
         }
-        Ok(())
+        self.pool.map_or(Ok(()), |pool| sources(f, pool))
     }
+}
+
+/// The sources of a pool, each with its share.
+fn sources(f: &mut fmt::Formatter<'_>, pool: &Pool) -> fmt::Result {
+    writeln!(f, "\nsources of pool {}, of which each message takes one", pool.name)?;
+    if pool.sources.is_empty() {
+        writeln!(f, "  none can be used: its mail waits")?;
+    }
+    let width = pool.sources.iter().map(|source| source.name.len()).max().unwrap_or(0);
+    for source in &pool.sources {
+        let share = f64::from(source.weight) * 100.0 / f64::from(pool.weight().max(1));
+        let family = source.family.map_or_else(String::new, |family| format!(", to {family} only"));
+        let (name, hostname, way) = (&source.name, &source.hostname, &source.way);
+        writeln!(f, "  {name:width$}  {share:5.1} %  as {hostname}, {way}{family}")?;
+    }
+    Ok(())
 }
 
 struct Told<'a>(&'a Action<'a>);

@@ -25,7 +25,11 @@ pub use facts::{Answers, Kind, MOST_QUESTIONS, Question, Record};
 pub use finding::{Finding, FindingKind, Judgement, Unknown};
 pub use spf::{Broken, Spf};
 
-use crate::{config::Config, dkim::PublicKey};
+use crate::{
+    config::Config,
+    dkim::PublicKey,
+    egress::{SourceName, Way},
+};
 use facts::{Facts, Lacking};
 
 /// What is looked at of a fleet.
@@ -35,10 +39,23 @@ pub struct Subject {
     pub addresses: Vec<IpAddr>,
     /// What it says in EHLO; also the domain of its bounces.
     pub ehlo: HostName,
+    /// Sources of egress pools that have a name or an address of their own.
+    pub sources: Vec<SourceIdentity>,
     /// Whose mail it signs.
     pub domains: Vec<SenderDomain>,
     /// Whether addresses and policies are looked at; if not, only the keys are.
     pub is_egress_checked: bool,
+}
+
+/// Who the fleet is by one of its sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceIdentity {
+    /// What it is called.
+    pub name: SourceName,
+    /// What it says in EHLO.
+    pub ehlo: HostName,
+    /// The address that mail leaves by, where the spec has it and it isn't a private one: that of a pod is replaced on its way.
+    pub address: Option<IpAddr>,
 }
 
 /// A domain whose mail is signed.
@@ -91,7 +108,44 @@ impl Subject {
         addresses.sort();
         addresses.dedup();
         let is_egress_checked = egress.is_none_or(|egress| egress.identity == IdentityCheck::Checked);
-        Self { addresses, ehlo: config.hostname.clone(), domains: domains.collect(), is_egress_checked }
+        let sources = sources(config);
+        let ehlo = config.hostname.clone();
+        Self { addresses, ehlo, sources, domains: domains.collect(), is_egress_checked }
+    }
+
+    /// The same with the addresses of all sources.
+    fn with_sources(&self) -> Self {
+        let mut all = self.clone();
+        all.addresses.extend(self.sources.iter().filter_map(|source| source.address));
+        all.addresses.sort();
+        all.addresses.dedup();
+        all
+    }
+}
+
+/// The sources that aren't the fleet itself.
+fn sources(config: &Config) -> Vec<SourceIdentity> {
+    let all = config.egress_pools.iter().flat_map(|pool| pool.sources.iter().map(move |one| (pool, one)));
+    let known = all.map(|(pool, source)| SourceIdentity {
+        name: pool.name_of(source),
+        ehlo: source.hostname.clone(),
+        address: match source.way {
+            Way::Address(address) | Way::Proxy { address, .. } => Some(address).filter(|one| is_seen(*one)),
+            Way::Direct | Way::Socks5 { .. } => None,
+        },
+    });
+    known.filter(|source| source.address.is_some() || source.ehlo != config.hostname).collect()
+}
+
+/// Whether far sides can see an address, by its kind.
+const fn is_seen(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let is_shared = a == 100 && b >= 64 && b < 128;
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared)
+        }
+        IpAddr::V6(v6) => !(v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local()),
     }
 }
 
@@ -137,24 +191,32 @@ impl Look<'_> {
     }
 
     fn egress(&mut self, subject: &Subject) {
-        for address in &subject.addresses {
+        let all = subject.with_sources();
+        for address in &all.addresses {
             let found = address::pointer(self.facts, *address);
             self.note(About::Egress, found);
         }
-        let found = address::ehlo(self.facts, &subject.ehlo, &subject.addresses);
+        let whose = format!("spec.hostname {}", subject.ehlo);
+        let found = address::ehlo(self.facts, whose, &subject.ehlo, &subject.addresses);
         self.note(About::Egress, found);
-        let mut names: Vec<&str> = subject.domains.iter().map(|sender| sender.domain.as_str()).collect();
-        // Bounces have no sender: for them SPF looks at the name in EHLO (RFC 7208 2.4).
-        if !subject.addresses.is_empty() && !names.contains(&subject.ehlo.as_str()) {
-            names.push(subject.ehlo.as_str());
+        for source in &subject.sources {
+            let whose = format!("hostname {} of source {}", source.ehlo, source.name);
+            let own = source.address.as_ref().map(std::slice::from_ref);
+            let found = address::ehlo(self.facts, whose, &source.ehlo, own.unwrap_or(&subject.addresses));
+            self.note(About::Egress, found);
         }
-        for name in names {
+        let names: Vec<&str> = subject.domains.iter().map(|sender| sender.domain.as_str()).collect();
+        // Bounces have no sender: for them SPF looks at the name in EHLO (RFC 7208 2.4), which sources have of their own.
+        let ehlo = subject.ehlo.as_str();
+        let looks_at_ehlo = !subject.addresses.is_empty() && !names.contains(&ehlo);
+        let names = names.into_iter().map(|name| (name, &all));
+        for (name, subject) in names.chain(looks_at_ehlo.then_some((ehlo, subject))) {
             for found in sender::spf(self.facts, name, subject) {
                 self.note(About::Egress, found);
             }
         }
         for domain in &subject.domains {
-            let found = sender::dmarc(self.facts, domain, subject);
+            let found = sender::dmarc(self.facts, domain, &all);
             self.note(About::Egress, found);
         }
     }

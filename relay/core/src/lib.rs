@@ -9,6 +9,7 @@ pub mod compile;
 pub mod config;
 pub mod dane;
 pub mod dkim;
+pub mod egress;
 pub mod explain;
 pub mod identity;
 pub mod limits;

@@ -8,6 +8,7 @@ use postrider_mail::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    egress::PoolNumber,
     limits::{FleetLimits, Owned, Owner, Rate},
     retry::Schedule,
     tls_policy::TlsMode,
@@ -50,6 +51,9 @@ pub struct PolicyFields {
     /// See [`FleetLimits::new_connections`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_rate: Option<Rate>,
+    /// See [`Policy::pool`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolNumber>,
 }
 
 /// How mail is treated, every field said.
@@ -63,6 +67,8 @@ pub struct Policy {
     pub tls: TlsMode,
     /// How much goes to one site at a time.
     pub limits: SiteLimits,
+    /// By which sources it leaves; as pods send anyway, if absent.
+    pub pool: Option<PoolNumber>,
 }
 
 /// How much goes to one site at a time.
@@ -106,6 +112,7 @@ impl PolicyFields {
             recipients_per_message: self.recipients_per_message.or(later.recipients_per_message),
             rate: self.rate.or(later.rate),
             connection_rate: self.connection_rate.or(later.connection_rate),
+            pool: self.pool.or(later.pool),
         }
     }
 
@@ -144,6 +151,7 @@ impl PolicyFields {
                 recipients_per_message: self.recipients_per_message.unwrap_or(limits.recipients_per_message),
                 fleet: self.fleet(),
             },
+            pool: self.pool,
         }
     }
 }

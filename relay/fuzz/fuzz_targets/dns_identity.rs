@@ -20,6 +20,7 @@ fn subject() -> Subject {
     Subject {
         addresses: vec![[203, 0, 113, 10].into(), "2001:db8::1".parse().expect("an address")],
         ehlo: HostName::parse("mail.example.com").expect("a name"),
+        sources: Vec::new(),
         domains: vec![SenderDomain {
             domain: Domain::parse("example.com").expect("a domain"),
             subdomains: true,

@@ -80,6 +80,7 @@ impl admin::Facts for Facts {
                 .with_label_values(&[state])
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        self.metrics.sources.refresh(&self.sites.sources_out());
     }
 
     async fn queue(&self) -> QueuePage {

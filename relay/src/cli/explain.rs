@@ -6,11 +6,12 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use postrider_core::{
     config::{Config, HostAddress, Smarthost},
+    egress::Pool,
     explain,
     mx::{Destinations, Host},
     route::{Action, Facts, Target},
 };
-use postrider_mail::{Mailbox, ReversePath};
+use postrider_mail::{Mailbox, QueueId, ReversePath};
 
 use super::ExplainArgs;
 use crate::{
@@ -40,12 +41,25 @@ pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
     };
     let explanation = explain::explain(&config, &facts);
     write!(out, "{explanation}")?;
+    if let (Some(pool), Some(queue_id)) = (explanation.pool, &args.queue_id) {
+        tell_order(pool, queue_id, out)?;
+    }
     if let (Action::Try(target), false) = (&explanation.decision.action, args.offline) {
         let settings =
             if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
         let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
         finder.tell(target, &recipient, out).await?;
     }
+    Ok(())
+}
+
+/// The sources in the order in which one message takes them.
+fn tell_order(pool: &Pool, queue_id: &str, out: &mut impl Write) -> Result<()> {
+    let queue_id: QueueId = queue_id.parse().context("--queue-id")?;
+    let order = pool.order(&queue_id.to_string());
+    let order: Vec<&str> = order.into_iter().map(|source| &*source.name).collect();
+    writeln!(out, "\nmessage {queue_id} leaves by the first of these that works")?;
+    writeln!(out, "  {}", if order.is_empty() { "none".to_owned() } else { order.join(", then ") })?;
     Ok(())
 }
 

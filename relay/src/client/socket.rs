@@ -37,6 +37,14 @@ pub enum Socket {
 /// # Errors
 /// What the system says; `TimedOut` after [`CONNECT_MAX`].
 pub async fn connect(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    reach(bound(to, source)?, to).await
+}
+
+/// A socket for connections to `to` that come from `source`.
+///
+/// # Errors
+/// What the system says: most often, that it has no such address.
+pub fn bound(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         socket.bind(SocketAddr::new(source, 0))?;
@@ -44,10 +52,23 @@ pub async fn connect(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSt
     // A pipelined group is one write, so nothing is gained by waiting for more.
     socket.set_nodelay(true)?;
     socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    Ok(socket)
+}
+
+/// Connects.
+///
+/// # Errors
+/// What the system says; `TimedOut` after [`CONNECT_MAX`].
+pub async fn reach(socket: TcpSocket, to: SocketAddr) -> io::Result<TcpStream> {
     match tokio::time::timeout(CONNECT_MAX, socket.connect(to)).await {
         Ok(connected) => connected,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 30 s")),
+        Err(_) => Err(too_late()),
     }
+}
+
+/// There was no connection within [`CONNECT_MAX`].
+pub fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no connection within 30 s")
 }
 
 impl Socket {

@@ -1,10 +1,7 @@
 //! On which terms a far side is spoken with: where, how, by which right, until when.
 //! **Owns:** [`Door`], [`Fence`], [`Over`]. **Never:** a byte.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use postrider_core::tls_policy::Protection;
 use postrider_mail::HostName;
@@ -13,7 +10,13 @@ use postrider_smtp::client::{Answered, Ended, Settings};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::tls::connect::HandshakeError;
+use crate::{
+    egress::{
+        NamedSource,
+        dial::{DialError, SourceFault},
+    },
+    tls::connect::HandshakeError,
+};
 
 /// Where and how to connect.
 #[derive(Clone)]
@@ -22,8 +25,8 @@ pub struct Door {
     pub host: HostName,
     /// The address.
     pub address: SocketAddr,
-    /// Where from.
-    pub source: Option<IpAddr>,
+    /// By which source; as pods send anyway, without one.
+    pub source: Option<Arc<NamedSource>>,
     /// How to speak.
     pub settings: Arc<Settings>,
     /// How it is protected.
@@ -38,12 +41,24 @@ pub enum OpenError {
     /// There was never one.
     #[error("{0}")]
     NoConnection(#[source] std::io::Error),
+    /// The far side wasn't asked: the source can't.
+    #[error("{0}")]
+    Source(#[source] SourceFault),
     /// The handshake failed.
     #[error("{0}")]
     Handshake(#[source] HandshakeError),
     /// It ended before.
     #[error("it ended at {:?}: {:?}", .0.stage, .0.cause)]
     Ended(Ended),
+}
+
+impl From<DialError> for OpenError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::FarSide(why) => Self::NoConnection(why),
+            DialError::Source(why) => Self::Source(why),
+        }
+    }
 }
 
 /// The right to the dot, and who gives it.

@@ -137,6 +137,7 @@ impl Told {
             stage = first.map(|one| one.stage.as_str()),
             status = first.map(|one| tracing::field::display(one.status)),
             reply = first.map(|one| tracing::field::display(self.shown_reply(one))),
+            source = self.trace.source.as_ref().map(tracing::field::display),
             site = self.trace.host.as_ref().map(tracing::field::display),
             address = self.trace.address.map(tracing::field::display),
             tls = self.trace.tls,

@@ -1,6 +1,9 @@
 //! What a pod shows at most, and what goes when its listener or rule goes.
 
-use postrider_core::config::{Config, ConfigParts, Fleet, Rule, RuleName, Scope};
+use postrider_core::{
+    config::{Config, ConfigParts, Fleet, Rule, RuleName, Scope},
+    egress::{Pool, Source, SourceName, Way},
+};
 use postrider_mail::{HostName, OutcomeKind};
 
 use super::*;
@@ -15,9 +18,26 @@ const STAGES: usize = 15;
 const LOOKUPS: usize = 12;
 const SERIES_MAX: usize = 1_500;
 
+/// The largest `spec.egressPools`.
+fn pools() -> Vec<Pool> {
+    let source = |number: usize| Source {
+        name: format!("source-{number}").into(),
+        weight: 1,
+        hostname: HostName::parse("mail.example.com").expect("a name"),
+        family: None,
+        way: Way::Direct,
+    };
+    let pool = |number: usize| Pool {
+        name: format!("pool-{number}").into(),
+        sources: (0..64).map(source).collect(),
+    };
+    (0..16).map(pool).collect()
+}
+
 fn config(rules: usize) -> Config {
     let fleet = Fleet { namespace: "mail".into(), name: "outbound".into(), uid: None };
     let mut parts = ConfigParts::minimal(fleet, HostName::parse("mail.example.com").expect("a name"));
+    parts.egress_pools = pools();
     parts.rules = (0..rules)
         .map(|number| Rule {
             name: RuleName::new("mail", "team", &format!("rule-{number:04}")),
@@ -96,7 +116,10 @@ fn fill(metrics: &Metrics, rules: usize) {
 #[test]
 fn the_largest_relay_has_at_most_1500_series() {
     let metrics = Metrics::new().expect("names are unique");
-    metrics.rules.follow(&config(10_000));
+    metrics.follow(&config(10_000));
+    pools()
+        .iter()
+        .for_each(|pool| pool.sources.iter().for_each(|one| metrics.sources.failed(&pool.name_of(one))));
     fill(&metrics, 1_000);
     let count = series(&metrics).len();
     assert!((1_000..=SERIES_MAX).contains(&count), "{count} series");
@@ -118,6 +141,27 @@ fn the_first_rules_are_told_by_name_and_the_rest_together() {
     let left: Vec<String> = series(&metrics).into_iter().filter(|line| line.contains("rule-0")).collect();
     assert!(left.iter().all(|line| line.contains("rule-0000")), "{left:?}");
     assert_eq!(sum(&metrics, "outcome=\"Bounced\",rule=\"other\""), 1.0);
+}
+
+#[test]
+fn the_first_sources_are_told_by_name_and_those_that_are_gone_no_more() {
+    let metrics = Metrics::new().expect("names are unique");
+    metrics.follow(&config(0));
+    let name = |pool: &str, source: &str| SourceName { pool: pool.into(), source: source.into() };
+    assert_eq!(sum(&metrics, "pool=\"pool-1\",source=\"source-35\""), 0.0);
+    metrics.sources.failed(&name("pool-1", "source-35"));
+    metrics.sources.failed(&name("pool-15", "source-0"));
+    assert_eq!(sum(&metrics, "pool=\"pool-1\",source=\"source-35\""), 1.0);
+    assert_eq!(sum(&metrics, "pool=\"other\",source=\"other\""), 1.0);
+    metrics.sources.refresh(&[name("pool-1", "source-35"), name("gone", "source-0")]);
+    assert_eq!(sum(&metrics, "egress_sources{state=\"out\"}"), 1.0);
+    assert_eq!(sum(&metrics, "egress_sources{state=\"well\"}"), 1023.0);
+    let mut fewer =
+        ConfigParts::minimal(config(0).fleet, HostName::parse("mail.example.com").expect("a name"));
+    fewer.egress_pools = pools().into_iter().take(1).collect();
+    metrics.follow(&Config::from(fewer));
+    assert!(!series(&metrics).iter().any(|line| line.contains("pool-1\"")));
+    assert!(series(&metrics).iter().any(|line| line.contains("pool-0\"")));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use postrider_core::{
+    egress::SourceName,
     mx::Unresolved,
     outcome::{self, Again, Context, Ended, Failure, Next, Ruling, Tally},
     shape::{Change, Feedback},
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use super::{
     ForClaim, Order, Shared, Site, Stop,
     connections::{Lease, NoConnection},
-    feedback::Room,
+    feedback::{Path, Room},
     held::Held,
     limits::{Permit, PutOff, Who},
 };
@@ -56,6 +57,8 @@ pub struct Attempt {
 /// For the log.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
+    /// The source that it was tried by.
+    pub source: Option<SourceName>,
     /// The last host tried.
     pub host: Option<HostName>,
     /// Its address.
@@ -112,12 +115,26 @@ impl Attempt {
     }
 }
 
+/// Why there is no attempt.
+pub(super) enum Not {
+    /// Nothing was tried.
+    Tried(NotTried),
+    /// The source failed before anybody was asked: another one may have the order.
+    Sent,
+}
+
+impl From<NotTried> for Not {
+    fn from(why: NotTried) -> Self {
+        Self::Tried(why)
+    }
+}
+
 /// Makes the attempt.
 pub(super) async fn run(
     site: &Arc<Site>,
     order: &Order<'_>,
     ForClaim { shared, lost, lease }: &ForClaim,
-) -> Result<Attempt, NotTried> {
+) -> Result<Attempt, Not> {
     let over = Over { lost, stopping: &shared.stopping };
     let started = Clocked::now();
     let who = limited::who(order);
@@ -135,7 +152,12 @@ pub(super) async fn run(
         may_open: !place.is_kept(),
         permit,
         put_off: None,
-        trace: Trace { waited: started.elapsed(), ..Trace::default() },
+        is_source_out: false,
+        trace: Trace {
+            source: site.source.as_ref().map(|source| source.name.clone()),
+            waited: started.elapsed(),
+            ..Trace::default()
+        },
     };
     run.all_hosts(place).await;
     run.finish()
@@ -158,6 +180,8 @@ struct Run<'a> {
     permit: Option<Permit>,
     /// Set once a limit ends the attempt.
     put_off: Option<PutOff>,
+    /// Set once the source ends the attempt.
+    is_source_out: bool,
     trace: Trace,
 }
 
@@ -229,6 +253,7 @@ impl<'a> Run<'a> {
     fn is_done(&self) -> bool {
         self.tally.is_settled()
             || self.put_off.is_some()
+            || self.is_source_out
             || self.fence.over.is_over()
             || Instant::now() >= self.fence.until
     }
@@ -237,8 +262,13 @@ impl<'a> Run<'a> {
     fn doors(&self) -> Vec<(&'a Stop, SocketAddr)> {
         let order: &'a Order<'a> = self.order;
         let mut doors: Vec<_> = order.doors().collect();
-        doors.sort_by_key(|(_, address)| self.shared.health.is_ill(*address));
+        doors.sort_by_key(|(_, address)| self.shared.health.is_ill(&self.path(*address)));
         doors
+    }
+
+    /// An address as the site's source reaches it.
+    fn path(&self, address: SocketAddr) -> Path {
+        (self.site.source.clone(), address)
     }
 
     /// Sends the message to everybody who still needs a host, in as many transactions as it takes.
@@ -322,7 +352,7 @@ impl<'a> Run<'a> {
                 again.push(*number);
             }
             if ruling.scope == outcome::Scope::Host && ruling.feedback == Some(Feedback::Bad) {
-                self.shared.health.failed(connection.address(), false);
+                self.shared.health.failed(self.path(connection.address()), false);
             }
             self.charge(&[*number], &ruling, &host);
         }
@@ -352,7 +382,7 @@ impl<'a> Run<'a> {
     }
 
     /// Tells the site, closes the account.
-    fn finish(self) -> Result<Attempt, NotTried> {
+    fn finish(self) -> Result<Attempt, Not> {
         let now = self.shared.clock.now();
         let (limit, change) = self.site.pulse.finish(self.feedback, now);
         let suspended = match change {
@@ -370,18 +400,21 @@ impl<'a> Run<'a> {
             }
         };
         if self.fence.over.is_over() && !self.is_tried && self.feedback.is_none() {
-            return Err(NotTried {
+            return Err(Not::Tried(NotTried {
                 wait: Duration::ZERO,
                 why: "this relay's claim is over",
                 is_site_down: false,
                 put_off: None,
-            });
+            }));
+        }
+        if self.is_source_out && !self.is_tried && self.feedback.is_none() {
+            return Err(Not::Sent);
         }
         if let Some(put_off) = self.put_off
             && !self.is_tried
             && self.feedback.is_none()
         {
-            return Err(limited::not_tried(self.shared, put_off));
+            return Err(limited::not_tried(self.shared, put_off).into());
         }
         let is_answered = self.feedback == Some(Feedback::Good);
         Ok(Attempt {

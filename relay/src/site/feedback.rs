@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use postrider_core::{
 };
 use postrider_mail::{HostName, Mono};
 use tokio::time::Instant;
+
+use crate::egress::NamedSource;
 
 /// How long an address that didn't work goes behind the others.
 const LAST_FOR: Duration = Duration::from_secs(60);
@@ -107,10 +109,13 @@ fn connections(shape: &Shape, now: Mono) -> usize {
     shape.room(now, 0).max(1) as usize
 }
 
+/// An address, and the source that it is reached by: it may let in one and not the other.
+pub(super) type Path = (Option<Arc<NamedSource>>, SocketAddr);
+
 /// What is known of addresses, whichever site they are of.
 #[derive(Default)]
 pub(super) struct Health {
-    ill: Mutex<HashMap<SocketAddr, Illness>>,
+    ill: Mutex<HashMap<Path, Illness>>,
     broken_tls: Mutex<BrokenTls>,
 }
 
@@ -122,33 +127,33 @@ struct Illness {
 
 impl Health {
     /// An address didn't get as far as a transaction; `was_silent`: it didn't even answer.
-    pub(super) fn failed(&self, address: SocketAddr, was_silent: bool) {
+    pub(super) fn failed(&self, path: Path, was_silent: bool) {
         let mut ill = self.ill();
         if ill.len() >= ADDRESSES_MAX {
             ill.retain(|_, illness| illness.since.elapsed() < LAST_FOR);
         }
         if ill.len() < ADDRESSES_MAX {
-            ill.insert(address, Illness { since: Instant::now(), was_silent });
+            ill.insert(path, Illness { since: Instant::now(), was_silent });
         }
     }
 
     /// An address works.
-    pub(super) fn works(&self, address: SocketAddr) {
+    pub(super) fn works(&self, path: &Path) {
         let mut ill = self.ill();
         if !ill.is_empty() {
-            ill.remove(&address);
+            ill.remove(path);
         }
     }
 
     /// Whether it goes behind the others.
-    pub(super) fn is_ill(&self, address: SocketAddr) -> bool {
-        self.ill().get(&address).is_some_and(|illness| illness.since.elapsed() < LAST_FOR)
+    pub(super) fn is_ill(&self, path: &Path) -> bool {
+        self.ill().get(path).is_some_and(|illness| illness.since.elapsed() < LAST_FOR)
     }
 
     /// Whether it was silent just now, so that asking again would only wait again.
-    pub(super) fn is_spared(&self, address: SocketAddr) -> bool {
+    pub(super) fn is_spared(&self, path: &Path) -> bool {
         let is_recent = |illness: &Illness| illness.was_silent && illness.since.elapsed() < SPARED_FOR;
-        self.ill().get(&address).is_some_and(is_recent)
+        self.ill().get(path).is_some_and(is_recent)
     }
 
     /// Whether a host's TLS is known as broken.
@@ -166,7 +171,7 @@ impl Health {
         self.ill().retain(|_, illness| illness.since.elapsed() < LAST_FOR);
     }
 
-    fn ill(&self) -> MutexGuard<'_, HashMap<SocketAddr, Illness>> {
+    fn ill(&self) -> MutexGuard<'_, HashMap<Path, Illness>> {
         self.ill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,16 +222,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_address_is_spared_for_a_moment_and_last_for_a_while() {
         let health = Health::default();
-        let address = "192.0.2.1:25".parse().unwrap();
-        health.failed(address, true);
-        assert!(health.is_spared(address) && health.is_ill(address));
+        let path: Path = (None, "192.0.2.1:25".parse().unwrap());
+        health.failed(path.clone(), true);
+        assert!(health.is_spared(&path) && health.is_ill(&path));
         tokio::time::advance(SPARED_FOR).await;
-        assert!(!health.is_spared(address) && health.is_ill(address));
+        assert!(!health.is_spared(&path) && health.is_ill(&path));
         tokio::time::advance(LAST_FOR).await;
-        assert!(!health.is_ill(address));
-        health.failed(address, false);
-        assert!(!health.is_spared(address) && health.is_ill(address));
-        health.works(address);
-        assert!(!health.is_ill(address));
+        assert!(!health.is_ill(&path));
+        health.failed(path.clone(), false);
+        assert!(!health.is_spared(&path) && health.is_ill(&path));
+        health.works(&path);
+        assert!(!health.is_ill(&path));
     }
 }

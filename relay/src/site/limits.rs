@@ -1,7 +1,7 @@
 //! Limits that the whole fleet keeps to, as this relay sees them.
 //! **Owns:** what each limit is called in the store, one gate for each. **Never:** counts (the queue's store does), waits for long:
 //! mail that a limit lets wait goes back to the queue.
-//! A limit is of one set of hosts and of whoever set it. So all domains with the same exchangers share it, and what two rules say is
+//! A limit is of one set of hosts, of the source that they are reached by, and of whoever set it. So all domains with the same exchangers share it, and what two rules say is
 //! counted apart. Where no limit is set there is no gate, and nobody asks anything.
 
 mod rate;
@@ -15,6 +15,7 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 use postrider_core::{
+    egress::SourceName,
     limits::{FleetLimits, Owned, Owner, Rate},
     tls_policy::Protection,
 };
@@ -87,12 +88,17 @@ impl Limits {
         Self { shards, clock, gates: Arc::default() }
     }
 
-    /// The gates of a site: those of its hosts.
-    pub(super) fn of(&self, hosts: &[(HostName, u16, bool, Protection)], limits: &FleetLimits) -> OfSite {
+    /// The gates of a site: those of its hosts, and of the source that they are reached by.
+    pub(super) fn of(
+        &self,
+        hosts: &[(HostName, u16, bool, Protection)],
+        source: Option<&SourceName>,
+        limits: &FleetLimits,
+    ) -> OfSite {
         if !limits.is_any() {
             return OfSite { messages: None, new_connections: None, connections: None };
         }
-        let hosts = digest(hosts);
+        let hosts = digest(hosts, source);
         let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{hosts}", limiter.as_str());
         let mut gates = self.lock();
         let mut rate = |owned: Option<Owned<Rate>>, limiter| {
@@ -139,11 +145,15 @@ impl Limits {
     }
 }
 
-/// What a set of hosts is called in the store, however they are protected. Every version of every relay must compute the same.
-fn digest(hosts: &[(HostName, u16, bool, Protection)]) -> String {
+/// What a set of hosts is called in the store, however they are protected; by each source it is another one. Every version of every relay
+/// must compute the same.
+fn digest(hosts: &[(HostName, u16, bool, Protection)], source: Option<&SourceName>) -> String {
     let mut hash = Sha256::new();
     for (name, port, is_implicit_tls, _) in hosts {
         hash.update(format!("{name}:{port}:{is_implicit_tls}\n"));
+    }
+    if let Some(source) = source {
+        hash.update(format!("by {source}\n"));
     }
     let hash = hash.finalize();
     hex::encode(hash.get(..16).unwrap_or_default())

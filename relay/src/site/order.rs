@@ -1,10 +1,14 @@
 //! What an attempt is asked to do.
 //! **Owns:** [`Order`], [`Stop`]. **Never:** does it (attempt.rs).
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use postrider_core::{
     config::{Config, Credentials},
+    egress::{Pool, Source},
     mx::{Destinations, Host},
     policy::Policy,
     route::{Action, Decision, Target},
@@ -13,7 +17,7 @@ use postrider_core::{
 use postrider_mail::{HostName, Recipient};
 use postrider_queue::{Claim, Claimed, Delivery};
 
-use crate::{delivery::content::Content, tls_report::Reported};
+use crate::{delivery::content::Content, egress::NamedSource, tls_report::Reported};
 
 /// A host to try, and how to knock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,17 @@ pub struct Stop {
     pub protection: Protection,
     /// How its sessions are counted, where its domain may be sent a report.
     pub reported: Option<Reported>,
+}
+
+/// By which sources mail may leave.
+#[derive(Debug, Clone, Copy)]
+pub enum Exit<'a> {
+    /// As pods send anyway: no policy says otherwise.
+    Plain,
+    /// By those of a pool.
+    Pool(&'a Pool),
+    /// By those of a pool that the configuration doesn't have. It waits.
+    Missing,
 }
 
 /// One delivery to some hosts.
@@ -46,8 +61,12 @@ pub struct Order<'a> {
     pub policy: Policy,
     /// Who we are to a smarthost.
     pub credentials: Option<&'a Credentials>,
-    /// Our name.
+    /// Our name, where the source has none of its own.
     pub hostname: &'a HostName,
+    /// By which sources it may leave.
+    pub exit: Exit<'a>,
+    /// The source that was chosen.
+    pub source: Option<Arc<NamedSource>>,
     /// The addresses that mail may go to.
     pub allowed: &'a [ipnet::IpNet],
 }
@@ -86,15 +105,33 @@ impl<'a> Order<'a> {
                 Target::Mx | Target::Redirect(_) => None,
             },
             hostname: &config.hostname,
+            exit: match decision.policy.pool.map(|number| config.pool(number)) {
+                None => Exit::Plain,
+                Some(Some(pool)) => Exit::Pool(pool),
+                Some(None) => Exit::Missing,
+            },
+            source: None,
             allowed: &config.allowed_destinations,
         }
     }
 
-    /// Every address of every host, in the order to try them.
+    /// Every address of every host that the source reaches, in the order to try them.
     pub fn doors(&self) -> impl Iterator<Item = (&Stop, SocketAddr)> {
-        self.stops.iter().flat_map(|stop| {
+        let reaches = |address: &IpAddr| self.source.as_ref().is_none_or(|one| one.source.takes(*address));
+        let doors = self.stops.iter().flat_map(|stop| {
             stop.host.addresses.iter().map(move |address| (stop, SocketAddr::new(*address, stop.port)))
-        })
+        });
+        doors.filter(move |(_, address)| reaches(&address.ip()))
+    }
+
+    /// Whether a source reaches any host.
+    pub fn is_reached_by(&self, source: &Source) -> bool {
+        self.stops.iter().flat_map(|stop| &stop.host.addresses).any(|address| source.takes(*address))
+    }
+
+    /// What EHLO says.
+    pub fn ehlo(&self) -> &HostName {
+        self.source.as_ref().map_or(self.hostname, |named| &named.source.hostname)
     }
 
     /// Whether mail may go to an address: looked at once more just before connecting.

@@ -76,9 +76,10 @@ pub fn flaw(error: &OpenError) -> Option<Flaw> {
         OpenError::Handshake(why @ HandshakeError::Failed(_)) => why.certificate().map(of_certificate),
         OpenError::Handshake(HandshakeError::Name(_)) => Some(Flaw::OtherHost),
         OpenError::Handshake(HandshakeError::NoFit) => Some(Flaw::Other),
-        OpenError::Handshake(HandshakeError::TooSlow) | OpenError::NoConnection(_) | OpenError::Ended(_) => {
-            None
-        }
+        OpenError::Handshake(HandshakeError::TooSlow)
+        | OpenError::NoConnection(_)
+        | OpenError::Source(_)
+        | OpenError::Ended(_) => None,
     }
 }
 

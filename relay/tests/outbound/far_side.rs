@@ -1,7 +1,7 @@
 //! A far side that does what a test tells it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ pub struct Got {
     pub body: String,
     /// The connection that it came by, from 1 on.
     pub connection: usize,
+    /// Where that came from.
+    pub peer: IpAddr,
     /// When it began.
     pub at: Instant,
 }
@@ -84,7 +86,7 @@ impl FarSide {
         let task = tokio::spawn({
             let seen = seen.clone();
             async move {
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Ok((stream, peer)) = listener.accept().await {
                     let number = {
                         let mut seen = seen.lock().unwrap();
                         seen.connections += 1;
@@ -93,7 +95,8 @@ impl FarSide {
                     };
                     let (seen, script) = (seen.clone(), script.clone());
                     tokio::spawn(async move {
-                        let mut session = Session { stream: BufReader::new(stream), seen, script, number };
+                        let (stream, peer) = (BufReader::new(stream), peer.ip());
+                        let mut session = Session { stream, seen, script, number, peer };
                         let _ = session.run().await;
                         session.seen.lock().unwrap().over.push(number);
                     });
@@ -127,6 +130,7 @@ struct Session {
     seen: Arc<Mutex<Seen>>,
     script: Arc<Script>,
     number: usize,
+    peer: IpAddr,
 }
 
 /// The session is over.
@@ -190,8 +194,8 @@ impl Session {
             body.push_str(line.strip_prefix('.').unwrap_or(&line));
             body.push_str("\r\n");
         }
-        let connection = self.number;
-        let got = Got { from: from.clone(), to: std::mem::take(to), body, connection, at: *at };
+        let (connection, peer) = (self.number, self.peer);
+        let got = Got { from: from.clone(), to: std::mem::take(to), body, connection, peer, at: *at };
         let counts = !got.to.is_empty();
         let act = (self.script)(&Step::Dot, self.number);
         // Whoever closes here may have taken it.

@@ -8,6 +8,8 @@ mod fairness;
 mod far_side;
 mod fences;
 mod limits;
+mod pools;
+mod proxy;
 mod recipients;
 mod reports;
 mod rig;

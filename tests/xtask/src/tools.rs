@@ -52,6 +52,9 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { program: "named", package: "bind9", proof: &[] },
     Tool { program: "dnssec-signzone", package: "bind9-utils", proof: &[] },
     Tool { program: "prometheus", package: "prometheus", proof: &[] },
+    // Proxies that mail leaves by.
+    Tool { program: "microsocks", package: "microsocks", proof: &[] },
+    Tool { program: "haproxy", package: "haproxy", proof: &[] },
 ];
 
 /// What builds and brings up a control plane.

@@ -6,7 +6,11 @@ use ipnet::IpNet;
 use postrider_crds::{self as crds, MailRelay};
 
 use super::{
-    Problem, Weight, dkim, egress, names, queue, running, secrets::Secrets, shown, treatment,
+    Problem, Weight, dkim, egress, names,
+    pools::{self, Pools},
+    queue, running,
+    secrets::Secrets,
+    shown, treatment,
     workloads::Workloads,
 };
 use crate::{
@@ -42,8 +46,11 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         .collect();
     let queue = queue::compile(&spec.queue, &secrets, &mut problems);
     let default_route = treatment::route(&spec.default_route, "spec.defaultRoute", &secrets, &mut problems);
+    let egress_pools = pools::compile(spec, hostname.as_ref(), &secrets, &mut problems);
+    // Without a rule there is nothing to defer: such a MailRelay isn't accepted.
+    let pools = Pools { of: &spec.egress_pools, relay: fleet, weight: Weight::Invalid };
     let defaults = match &spec.defaults {
-        Some(policy) => treatment::policy(policy, "spec.defaults", &mut problems),
+        Some(policy) => treatment::policy(policy, "spec.defaults", pools, &mut problems),
         None => PolicyFields::default(),
     };
     let dkim = dkim::compile(&spec.dkim, &secrets, &mut problems);
@@ -69,6 +76,7 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         defaults,
         dkim,
         tls_reports,
+        egress_pools,
         allowed_destinations,
         rules: Vec::new(),
         drain,

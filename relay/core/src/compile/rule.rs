@@ -5,7 +5,9 @@
 use postrider_crds::{self as crds, MailRelay, RoutingRule, status::reasons};
 use postrider_mail::{Mailbox, ReversePath};
 
-use super::{Effect, Problem, Subject, Verdict, Weight, names, secrets::Secrets, shown, treatment};
+use super::{
+    Effect, Problem, Subject, Verdict, Weight, names, pools::Pools, secrets::Secrets, shown, treatment,
+};
 use crate::{
     config::{DomainSet, Fleet, Route, Rule, RuleName, Scope},
     manifests::{Resources, name_of, namespace_of},
@@ -159,7 +161,9 @@ fn treatment_of(
     let route = rule.spec.route.as_ref();
     let route = route.and_then(|route| treatment::route(route, "spec.route", &secrets, problems));
     let policy = rule.spec.policy.as_ref();
-    let policy = policy.map(|policy| treatment::policy(policy, "spec.policy", problems));
+    let pools = &context.relay.spec.egress_pools;
+    let pools = Pools { of: pools, relay: context.fleet, weight: Weight::Unresolved };
+    let policy = policy.map(|policy| treatment::policy(policy, "spec.policy", pools, problems));
     (route, policy.unwrap_or_default())
 }
 

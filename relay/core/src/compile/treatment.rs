@@ -6,7 +6,7 @@ use std::time::Duration;
 use postrider_crds as crds;
 use postrider_mail::{Class, EnhancedCode, ReplyCode};
 
-use super::{Problem, names, secrets::Secrets, shown};
+use super::{Problem, names, pools::Pools, secrets::Secrets, shown};
 use crate::{
     config::{HostAddress, Protocol, Rejection, Route, Smarthost, SmarthostHost},
     limits::Rate,
@@ -149,7 +149,13 @@ fn reject(block: crds::Reject, field: &str, problems: &mut Vec<Problem>) -> Opti
 }
 
 /// Compiles a policy.
-pub(super) fn policy(policy: &crds::Policy, field: &str, problems: &mut Vec<Problem>) -> PolicyFields {
+pub(super) fn policy(
+    policy: &crds::Policy,
+    field: &str,
+    pools: Pools<'_>,
+    problems: &mut Vec<Problem>,
+) -> PolicyFields {
+    let pool = pools.chosen(policy.egress.as_ref(), field, problems);
     let retry = policy.retry.clone().unwrap_or_default();
     check_retry(&retry, &format!("{field}.retry"), problems);
     let limits = policy.limits.clone().unwrap_or_default();
@@ -168,6 +174,7 @@ pub(super) fn policy(policy: &crds::Policy, field: &str, problems: &mut Vec<Prob
         recipients_per_message: limit(limits.recipients_per_message, 1_000, "recipientsPerMessage"),
         rate,
         connection_rate,
+        pool,
         retry_initial: retry.initial.map(crds::Duration::get),
         retry_max: retry.max.map(crds::Duration::get),
         retry_max_age: retry.max_age.map(crds::Duration::get),

@@ -47,6 +47,7 @@ pub(super) fn pointer(facts: &Facts<'_>, address: IpAddr) -> Result<Option<Findi
 /// Whether the name in EHLO has an address, and one that mail leaves from.
 pub(super) fn ehlo(
     facts: &Facts<'_>,
+    whose: String,
     name: &HostName,
     addresses: &[IpAddr],
 ) -> Result<Option<Finding>, Lacking> {
@@ -65,10 +66,10 @@ pub(super) fn ehlo(
     let kind = if known.is_empty() { FindingKind::EhloUnresolved } else { FindingKind::EhloMismatch };
     let expected = match addresses {
         [] => "an A or AAAA record: the address that mail leaves from".to_owned(),
-        wanted => format!("an A or AAAA record with {} of spec.egress.addresses", one_of(wanted)),
+        wanted => format!("an A or AAAA record with {}, which mail leaves from", one_of(wanted)),
     };
     let found = if known.is_empty() { "no A or AAAA record".to_owned() } else { listed(&known) };
-    Ok(Some(Finding { kind, subject: format!("spec.hostname {name}"), found, expected }))
+    Ok(Some(Finding { kind, subject: whose, found, expected }))
 }
 
 fn one_of(addresses: &[IpAddr]) -> String {

@@ -27,6 +27,7 @@ fn subject(addresses: &[&str]) -> Subject {
     Subject {
         addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
         ehlo: HostName::parse("mail.example.com").expect("a name"),
+        sources: Vec::new(),
         domains: vec![SenderDomain {
             domain: Domain::parse("example.com").expect("a domain"),
             subdomains: false,
@@ -120,6 +121,43 @@ fn the_name_in_ehlo_is_one_of_our_addresses() {
     assert!(found[2].starts_with("SpfDoesNotPass: SPF of mail.example.com"));
     let gone = said("mail.example.com A 203.0.113.10", "");
     assert!(gone.iter().any(|one| one.starts_with("EhloUnresolved")), "{gone:?}");
+}
+
+#[test]
+fn each_source_is_looked_at_by_its_own_name_and_address() {
+    let source = |source: &str, address: Option<&str>| SourceIdentity {
+        name: SourceName { pool: "main".into(), source: source.into() },
+        ehlo: HostName::parse(&format!("{source}.example.com")).expect("a name"),
+        address: address.map(|text| text.parse().expect("an address")),
+    };
+    let mut subject = subject(&["203.0.113.10"]);
+    subject.sources = vec![source("north", Some("203.0.113.21")), source("south", None)];
+    let judgement = judged(&subject, GOOD);
+    let said: Vec<String> = judgement.egress.iter().map(ToString::to_string).collect();
+    for expected in [
+        "address 203.0.113.21: found no PTR record",
+        "hostname north.example.com of source main/north: found no A or AAAA record; expected an A or AAAA record with 203.0.113.21",
+        "hostname south.example.com of source main/south: found no A or AAAA record; expected an A or AAAA record with 203.0.113.10",
+        "SPF of example.com for 203.0.113.21: found fail",
+    ] {
+        assert!(said.iter().any(|one| one.starts_with(expected)), "{expected}: {said:?}");
+    }
+    let zone = GOOD.replace("ip4:203.0.113.10", "ip4:203.0.113.0/24")
+        + "21.113.0.203.in-addr.arpa PTR north.example.com\nnorth.example.com A 203.0.113.21\nsouth.example.com A 203.0.113.10\n";
+    assert!(judged(&subject, &zone).is_good(), "{:?}", judged(&subject, &zone));
+}
+
+#[test]
+fn only_what_far_sides_can_see_is_looked_at_of_a_source() {
+    for (address, is_looked_at) in [
+        ("203.0.113.21", true),
+        ("10.0.0.4", false),
+        ("100.64.0.1", false),
+        ("2001:db8::1", true),
+        ("fd00::1", false),
+    ] {
+        assert_eq!(is_seen(address.parse().expect("an address")), is_looked_at, "{address}");
+    }
 }
 
 #[test]

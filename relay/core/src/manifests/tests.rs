@@ -54,7 +54,7 @@ fn broken_manifests_are_told_of_in_these_words() {
 
 #[test]
 fn the_examples_are_good() {
-    for folder in ["examples", "examples/demo", "examples/dkim", "examples/external"] {
+    for folder in ["examples", "examples/demo", "examples/dkim", "examples/egress", "examples/external"] {
         let loaded = load_files(&yaml_files(folder));
         let report = report(&loaded);
         assert!(report.is_good() && report.warnings.is_empty(), "{folder}: {report}");

@@ -12,6 +12,7 @@ use postrider_mail::{FarText, Stage};
 use super::{Run, verdict};
 use crate::{
     client::{Connection, Door, OpenError},
+    egress::dial::SourceFault,
     site::Stop,
     tls_report,
 };
@@ -46,6 +47,10 @@ impl Run<'_> {
                 Ok(connection) => break connection,
                 Err(error) => error,
             };
+            if let OpenError::Source(why) = &error {
+                self.source_failed(why);
+                return None;
+            }
             let is_silent =
                 matches!(&error, OpenError::NoConnection(why) if why.kind() == std::io::ErrorKind::TimedOut);
             let flaw = tls_report::flaw(&error);
@@ -61,14 +66,16 @@ impl Run<'_> {
                 continue;
             }
             self.trace.connected += began.elapsed();
-            self.shared.health.failed(address, is_silent);
+            self.source_works();
+            self.shared.health.failed(self.path(address), is_silent);
             // Nothing is left to fall back to.
             let next = if charges_nobody(ruling.next) { Next::NextHost } else { ruling.next };
             self.charge(&self.tally.pending(), &Ruling { next, ..ruling }, host);
             return None;
         };
         self.trace.connected += began.elapsed();
-        self.shared.health.works(address);
+        self.source_works();
+        self.shared.health.works(&self.path(address));
         if let (Some(reported), false) = (&stop.reported, intent == Intent::Never) {
             reported.opened(&opened, &self.shared.connectors);
         }
@@ -77,11 +84,25 @@ impl Run<'_> {
         Some(opened)
     }
 
+    /// Nobody was asked, nobody is charged, and by this source nobody will be.
+    fn source_failed(&mut self, why: &SourceFault) {
+        self.is_source_out = true;
+        if let Some(source) = &self.site.source {
+            self.shared.sources.failed(source, why);
+        }
+    }
+
+    fn source_works(&self) {
+        if let Some(source) = &self.site.source {
+            self.shared.sources.works(source);
+        }
+    }
+
     /// Why an address isn't even knocked at.
     fn unwanted(&self, address: SocketAddr) -> Option<Failure> {
         let why = if !self.order.may_go_to(address) {
             "the address is in a network that mail may not go to"
-        } else if self.shared.health.is_spared(address) {
+        } else if self.shared.health.is_spared(&self.path(address)) {
             "the host did not answer a moment ago and is not asked again so soon"
         } else {
             return None;
@@ -100,7 +121,7 @@ impl Run<'_> {
         Door {
             host: stop.host.name.clone(),
             address,
-            source: None,
+            source: self.site.source.clone(),
             settings: self.site.settings(intent),
             protection: stop.protection.clone(),
             is_implicit_tls: stop.is_implicit_tls,

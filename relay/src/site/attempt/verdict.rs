@@ -16,6 +16,10 @@ pub(super) fn of_open(error: OpenError) -> Failure {
         OpenError::NoConnection(why) => {
             Failure { stage: Stage::Connect, cause: Cause::NoConnection(FarText::new(&why.to_string())) }
         }
+        // Whoever opens connections doesn't ask what it means: no far side had a part in it.
+        OpenError::Source(why) => {
+            Failure { stage: Stage::Connect, cause: Cause::Ours(FarText::new(&why.to_string())) }
+        }
         OpenError::Handshake(why) => Failure { stage: Stage::Tls, cause: Cause::Tls(of_handshake(&why)) },
         OpenError::Ended(ended) => Failure {
             stage: ended.stage,

@@ -1,0 +1,93 @@
+//! One order, by one source of its pool after another, until one reaches somebody.
+//! **Owns:** that mail of a pool leaves by a source of that pool or waits; what of a source's site holds for the whole lane. **Never:**
+//! connects, chooses (core::egress does).
+
+use std::{sync::Arc, time::Duration};
+
+use postrider_core::{egress::Pool, outcome};
+use postrider_mail::{EnhancedCode, OutcomeKind, Stage};
+
+use super::{
+    Attempt, Exit, ForClaim, NotTried, Order, Shared,
+    attempt::{self, Not},
+};
+use crate::egress::{Choice, NamedSource};
+
+/// 4.4.1: no connection.
+const NO_WAY_OUT: EnhancedCode = EnhancedCode::transient(4, 1);
+/// What senders read of it in the end: nothing of how we are built.
+const NONE_WORKS: &str = "none of the addresses that this mail leaves from can be used at present";
+const NONE_REACHES: &str =
+    "none of the addresses that this mail leaves from reaches the far side's kind of address";
+/// How long mail stays away that nothing stood in the way of. It can't happen: without a source none fails.
+const ODD_WAIT: Duration = Duration::from_secs(2);
+
+/// Makes the attempt.
+pub(super) async fn run(claim: &ForClaim, order: Order<'_>) -> Result<Attempt, NotTried> {
+    match order.exit {
+        Exit::Plain => plain(claim, &order).await,
+        Exit::Pool(pool) => by_pool(claim, order, pool).await,
+        Exit::Missing => Ok(no_way_out(&order, NONE_WORKS)),
+    }
+}
+
+async fn plain(claim: &ForClaim, order: &Order<'_>) -> Result<Attempt, NotTried> {
+    let site = claim.shared.site(order);
+    attempt::run(&site, order, claim).await.map_err(|why| match why {
+        Not::Tried(why) => why,
+        Not::Sent => {
+            NotTried { wait: ODD_WAIT, why: "it could not be sent", is_site_down: false, put_off: None }
+        }
+    })
+}
+
+/// Each source fails once at most, so this ends.
+async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<Attempt, NotTried> {
+    let shared = &claim.shared;
+    let queue_id = order.delivery.id.message.to_string();
+    let mut tried: Vec<Arc<NamedSource>> = Vec::new();
+    loop {
+        let choice = shared.sources.choose(pool, &queue_id, |source| order.is_reached_by(source), &tried);
+        let source = match choice {
+            Choice::By(source) => source,
+            Choice::Out => return Ok(no_way_out(&order, NONE_WORKS)),
+            Choice::Unreachable => return Ok(no_way_out(&order, NONE_REACHES)),
+        };
+        order.source = Some(source.clone());
+        let site = shared.site(&order);
+        let ended = attempt::run(&site, &order, claim).await;
+        drop(site);
+        shared.sources.left(&source);
+        match ended {
+            Err(Not::Sent) => tried.push(source),
+            Err(Not::Tried(mut why)) => {
+                why.is_site_down &= is_down_by_all(shared, &mut order, pool, &source);
+                return Err(why);
+            }
+            Ok(mut attempt) => {
+                if attempt.suspended.is_some() && !is_down_by_all(shared, &mut order, pool, &source) {
+                    attempt.suspended = None;
+                }
+                return Ok(attempt);
+            }
+        }
+    }
+}
+
+/// Whether nobody answers by any other source either: only then the lane, in which mail of all of them waits, is left alone. A far side
+/// may refuse one source and take from another.
+fn is_down_by_all(shared: &Shared, order: &mut Order<'_>, pool: &Pool, but: &Arc<NamedSource>) -> bool {
+    let well = shared.sources.well(pool, |source| order.is_reached_by(source));
+    well.into_iter().filter(|source| source.name != but.name).all(|source| {
+        order.source = Some(source);
+        shared.is_suspended(order)
+    })
+}
+
+/// It waits by its schedule, and never leaves otherwise.
+fn no_way_out(order: &Order<'_>, why: &str) -> Attempt {
+    let outcome = |(number, _): &(u32, _)| {
+        outcome::ours(*number, Stage::Connect, OutcomeKind::Deferred, NO_WAY_OUT, why)
+    };
+    Attempt::without_far_side(order.recipients.iter().map(outcome).collect())
+}
