@@ -81,6 +81,29 @@ fn what_says_nothing_changes_nothing() {
     assert_eq!((shape.window(), shape.state()), (5, BackoffState::Open));
 }
 
+#[test]
+fn who_wants_fewer_connections_gets_fewer_and_is_not_asked_for_more_soon() {
+    let mut shape = Shape::new(ShapeLimits { start: 20, ..ShapeLimits::default() });
+    for _ in 0..5 {
+        shape.fewer(at(1));
+    }
+    assert_eq!(shape.window(), 15, "they said it of the same twenty");
+    shape.fewer(at(2));
+    assert_eq!(shape.window(), 11);
+    for _ in 0..100 {
+        shape.finished(Some(Feedback::Good), at(3), 1);
+    }
+    assert_eq!(shape.window(), 11);
+    for _ in 0..20 {
+        shape.finished(Some(Feedback::Good), at(603), 1);
+    }
+    assert_eq!(shape.window(), 12);
+    for second in 604..640 {
+        shape.fewer(at(second));
+    }
+    assert_eq!(shape.window(), 1);
+}
+
 proptest! {
     #[test]
     fn the_window_stays_in_bounds_and_never_stands_still_forever(
