@@ -51,6 +51,8 @@ pub struct Shape {
     wanted: Option<(f64, Mono)>,
     /// When it last said so.
     asked: Option<Mono>,
+    /// Until when it wants nothing at all.
+    held: Option<Mono>,
     backoff: Backoff,
 }
 
@@ -64,6 +66,7 @@ impl Shape {
             failed_cohorts: 0.0,
             wanted: None,
             asked: None,
+            held: None,
             backoff,
         }
     }
@@ -99,19 +102,26 @@ impl Shape {
         self.backoff.started(now);
     }
 
-    /// Suspends the site for a given time.
-    pub fn hold_off(&mut self, now: Mono, wait: Duration) {
+    /// Suspends the site for a given time, as the far side asked. What was under way meanwhile doesn't end that, however it went.
+    pub fn suspend(&mut self, now: Mono, wait: Duration) -> Change {
         self.backoff.hold_off(now, wait);
+        self.held = Some(now.after(wait));
+        Change::Suspended(wait)
     }
 
-    /// The far side wants fewer connections at a time. Several attempts that hear it at once count for one.
-    pub fn fewer(&mut self, now: Mono) {
+    /// The far side wants fewer connections at a time. Several attempts that hear it at once count for one. Says whether that can be
+    /// heeded: one is the least.
+    pub fn fewer(&mut self, now: Mono) -> bool {
         if self.asked.is_some_and(|asked| now.since(asked) < ROUND) {
-            return;
+            return true;
+        }
+        if self.window < 2.0 {
+            return false;
         }
         self.asked = Some(now);
         self.window = (self.window * FEWER).floor().max(1.0);
         self.wanted = Some((self.window, now.after(BELIEVED_FOR)));
+        true
     }
 
     /// What an attempt found. `None` for one that says nothing of the site. Returns what changed.
@@ -132,6 +142,9 @@ impl Shape {
             self.wanted = None;
         }
         self.window = (self.window + 1.0 / self.window).min(self.max());
+        if self.held.is_some_and(|until| now < until) {
+            return Change::None;
+        }
         if self.backoff.up() { Change::MoreRoom } else { Change::None }
     }
 

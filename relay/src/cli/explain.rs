@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use postrider_core::{
     config::{Config, HostAddress, Smarthost},
     explain,
-    mx::{Destinations, Host},
+    mx::{Destinations, Host, Unresolved},
     route::{Action, Facts, Target},
 };
 use postrider_mail::{Mailbox, ReversePath};
@@ -39,14 +39,22 @@ pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
         user: args.user.as_deref(),
     };
     let explanation = explain::explain(&config, &facts);
+    let (Action::Try(target), false) = (&explanation.decision.action, args.offline) else {
+        return Ok(write!(out, "{explanation}")?);
+    };
+    let target = target.clone();
+    let settings = if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
+    let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
+    let hosts = finder.hosts(&target, &recipient).await;
+    let known: &[Host] = hosts.as_deref().unwrap_or_default();
+    let explanation = explanation.at(&config, known.iter().map(|host| &host.name));
     write!(out, "{explanation}")?;
-    if let (Action::Try(target), false) = (&explanation.decision.action, args.offline) {
-        let settings =
-            if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
-        let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
-        finder.tell(target, &recipient, out).await?;
+    writeln!(out, "\nhosts, in the order of trying")?;
+    match (&target, hosts) {
+        (Target::Smarthost(smarthost), _) => finder.tell_smarthost(smarthost, out).await,
+        (Target::Mx | Target::Redirect(_), Ok(hosts)) => tell(&hosts, out),
+        (Target::Mx | Target::Redirect(_), Err(why)) => Ok(writeln!(out, "  none: {why}")?),
     }
-    Ok(())
 }
 
 fn listener<'c>(config: &'c Config, args: &'c ExplainArgs) -> Result<&'c str> {
@@ -74,23 +82,12 @@ struct Finder {
 }
 
 impl Finder {
-    async fn tell(&self, target: &Target<'_>, recipient: &Mailbox, out: &mut impl Write) -> Result<()> {
-        writeln!(out, "\nhosts, in the order of trying")?;
-        if let Target::Smarthost(smarthost) = target {
-            return self.tell_smarthost(smarthost, out).await;
+    /// The hosts of a domain's MX records; none for a smarthost, which has no domain to ask for.
+    async fn hosts(&self, target: &Target<'_>, recipient: &Mailbox) -> Result<Vec<Host>, Unresolved> {
+        match target.mx_domain(recipient) {
+            Some(domain) => self.dns.hosts(domain, &self.destinations).await,
+            None => Ok(Vec::new()),
         }
-        // Only a smarthost has no domain to ask for.
-        let Some(domain) = target.mx_domain(recipient) else { return Ok(()) };
-        match self.dns.hosts(domain, &self.destinations).await {
-            Ok(hosts) => {
-                for host in hosts {
-                    let preference = host.preference;
-                    writeln!(out, "  {}  preference {preference}", told(&host, SMTP_PORT))?;
-                }
-            }
-            Err(why) => writeln!(out, "  none: {why}")?,
-        }
-        Ok(())
     }
 
     async fn tell_smarthost(&self, smarthost: &Smarthost, out: &mut impl Write) -> Result<()> {
@@ -105,6 +102,13 @@ impl Finder {
         }
         Ok(())
     }
+}
+
+fn tell(hosts: &[Host], out: &mut impl Write) -> Result<()> {
+    for host in hosts {
+        writeln!(out, "  {}  preference {}", told(host, SMTP_PORT), host.preference)?;
+    }
+    Ok(())
 }
 
 fn told(host: &Host, port: u16) -> String {

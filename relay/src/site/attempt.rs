@@ -12,7 +12,7 @@ use std::{
 use postrider_core::{
     mx::Unresolved,
     outcome::{self, Again, Context, Ended, Failure, Next, Ruling, Tally},
-    shape::{Change, Feedback},
+    shape::{Change, Feedback, reply::Asked},
 };
 use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind};
 use postrider_queue::Claimed;
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::client::{Connection, Fence, Over};
 
+mod asked;
 mod limited;
 mod opening;
 mod verdict;
@@ -49,6 +50,8 @@ pub struct Attempt {
     pub is_answered: bool,
     /// Set when the site is suspended now, and for how long.
     pub suspended: Option<Duration>,
+    /// Set where its lane waits from now on.
+    pub put_off: Option<PutOff>,
     /// For the log.
     pub trace: Trace,
 }
@@ -95,6 +98,7 @@ impl Attempt {
             is_bulk: false,
             is_answered: false,
             suspended: None,
+            put_off: None,
             trace: Trace::default(),
         }
     }
@@ -135,6 +139,7 @@ pub(super) async fn run(
         may_open: !place.is_kept(),
         permit,
         put_off: None,
+        asked: None,
         trace: Trace { waited: started.elapsed(), ..Trace::default() },
     };
     run.all_hosts(place).await;
@@ -158,6 +163,8 @@ struct Run<'a> {
     permit: Option<Permit>,
     /// Set once a limit ends the attempt.
     put_off: Option<PutOff>,
+    /// Set once a reply has asked something of all mail to the site: that ends the attempt.
+    asked: Option<Asked>,
     trace: Trace,
 }
 
@@ -229,6 +236,7 @@ impl<'a> Run<'a> {
     fn is_done(&self) -> bool {
         self.tally.is_settled()
             || self.put_off.is_some()
+            || self.is_asked()
             || self.fence.over.is_over()
             || Instant::now() >= self.fence.until
     }
@@ -261,7 +269,7 @@ impl<'a> Run<'a> {
             if is_kept
                 && std::mem::take(&mut is_first)
                 && !spoken.is_dot_sent
-                && verdict::is_stale(&spoken.answers)
+                && verdict::is_stale(&spoken.answers, self.site.provider)
             {
                 return Turn::Stale;
             }
@@ -316,7 +324,7 @@ impl<'a> Run<'a> {
                     self.delivered(*number, &reply, connection);
                     continue;
                 }
-                other => outcome::judge(verdict::of_answer(answered.stage, other), &context),
+                other => self.ruling(verdict::of_answer(answered.stage, other), &context),
             };
             if ruling.next == Next::Again {
                 again.push(*number);
@@ -332,13 +340,14 @@ impl<'a> Run<'a> {
     fn delivered(&mut self, number: u32, reply: &FarReply, connection: &Connection) {
         self.tally.delivered(&[number], reply, connection.host());
         self.feedback = Some(Feedback::Good);
+        self.site.pace.taken();
         if !connection.has_dsn() {
             self.relayed.push(number);
         }
     }
 
     fn charge_all(&mut self, failure: Failure, stop: &Stop) {
-        let ruling = outcome::judge(failure, &opening::context(stop));
+        let ruling = self.ruling(failure, &opening::context(stop));
         self.charge(&self.tally.pending(), &ruling, &stop.host.name);
     }
 
@@ -355,7 +364,7 @@ impl<'a> Run<'a> {
     fn finish(self) -> Result<Attempt, NotTried> {
         let now = self.shared.clock.now();
         let (limit, change) = self.site.pulse.finish(self.feedback, now);
-        let suspended = match change {
+        let suspended = match self.suspended_by_reply().unwrap_or(change) {
             Change::Suspended(wait) => {
                 self.site.pool.close().into_iter().for_each(Held::close);
                 Some(wait)
@@ -384,12 +393,14 @@ impl<'a> Run<'a> {
             return Err(limited::not_tried(self.shared, put_off));
         }
         let is_answered = self.feedback == Some(Feedback::Good);
+        let untried = self.untried();
         Ok(Attempt {
-            ended: self.tally.finish(),
+            ended: self.tally.finish(untried),
             relayed: self.relayed,
             is_bulk: false,
             is_answered,
             suspended,
+            put_off: self.put_off,
             trace: self.trace,
         })
     }

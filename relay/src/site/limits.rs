@@ -1,8 +1,8 @@
 //! Limits that the whole fleet keeps to, as this relay sees them.
 //! **Owns:** what each limit is called in the store, one gate for each. **Never:** counts (the queue's store does), waits for long:
 //! mail that a limit lets wait goes back to the queue.
-//! A limit is of one set of hosts and of whoever set it. So all domains with the same exchangers share it, and what two rules say is
-//! counted apart. Where no limit is set there is no gate, and nobody asks anything.
+//! A limit is of one set of hosts, or of all hosts of a known provider, and of whoever set it. So all domains with the same exchangers
+//! share it, and what two rules say is counted apart. Where no limit is set there is no gate, and nobody asks anything.
 
 mod rate;
 mod slots;
@@ -16,6 +16,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use postrider_core::{
     limits::{FleetLimits, Owned, Owner, Rate},
+    providers::{Counted, Provider},
     tls_policy::Protection,
 };
 use postrider_mail::{Class, HostName};
@@ -80,11 +81,19 @@ impl Limits {
     }
 
     /// The gates of a site: those of its hosts.
-    pub(super) fn of(&self, hosts: &[(HostName, u16, bool, Protection)], limits: &FleetLimits) -> OfSite {
+    pub(super) fn of(
+        &self,
+        hosts: &[(HostName, u16, bool, Protection)],
+        provider: Option<&Provider>,
+        limits: &FleetLimits,
+    ) -> OfSite {
         if !limits.is_any() {
             return OfSite { messages: None, new_connections: None, connections: None };
         }
-        let hosts = digest(hosts);
+        let hosts = match provider {
+            Some(Provider { name, counted: Counted::Together, .. }) => format!("provider:{name}"),
+            Some(Provider { counted: Counted::Apart, .. }) | None => digest(hosts),
+        };
         let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{hosts}", limiter.as_str());
         let mut gates = self.lock();
         let mut rate = |owned: Option<Owned<Rate>>, limiter| {

@@ -28,6 +28,8 @@ const LEAST: f64 = 0.2;
 const BEGINS_AT_LEAST: f64 = 1.0;
 /// A pace ends at so many times the one that was complained about last.
 const ENDS_AT: f64 = 4.0;
+/// The same until it has met the next complaint.
+const CLIMB_ENDS_AT: f64 = 20.0;
 /// What comes due in this time may go at once.
 const CREDIT: Duration = Duration::from_millis(250);
 /// After so many rounds of complaints without a message taken the far side isn't slow, it is closed.
@@ -144,11 +146,11 @@ impl Pace {
     fn grow(&mut self, now: Mono) {
         let Some(kept) = &mut self.kept else { return };
         let seconds = now.since(kept.at).as_secs_f64();
-        let by = if kept.is_first { CLIMBS } else { GROWS };
+        let (by, ends_at) = if kept.is_first { (CLIMBS, CLIMB_ENDS_AT) } else { (GROWS, ENDS_AT) };
         let faster = kept.per_second * (1.0 + by).powf(seconds);
         kept.per_second = faster.max(kept.per_second + GROWS_AT_LEAST * seconds);
         kept.at = now;
-        if kept.per_second > kept.too_fast * ENDS_AT {
+        if kept.per_second > kept.too_fast * ends_at {
             self.kept = None;
         }
     }
