@@ -40,7 +40,8 @@ impl PaceGate {
 
     /// Whether mail needn't come at all for now.
     pub(super) fn look(&self, who: Who<'_>) -> Result<(), PutOff> {
-        match self.state().pace.look(self.clock.now()) {
+        let seen = self.state().pace.look(self.clock.now());
+        match seen {
             Err(wait) if wait > SHORT => Err(self.put_off(who)),
             Ok(()) | Err(_) => Ok(()),
         }

@@ -21,7 +21,7 @@ const GROWS: f64 = 0.02;
 /// The same until it has met the next complaint: what was measured at first may be far too low.
 const CLIMBS: f64 = 0.10;
 /// How much it grows in a second at least, in messages per second.
-const GROWS_AT_LEAST: f64 = 0.1;
+const GROWS_AT_LEAST: f64 = 0.02;
 /// A pace is never lower, in messages per second.
 const LEAST: f64 = 0.2;
 /// A pace at the begin is never lower: one refused message alone says little.

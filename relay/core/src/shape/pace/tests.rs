@@ -105,8 +105,8 @@ impl Relay {
                 }
             }
             if *when <= now {
-                let is_taken = *answer == Some(true);
-                *if is_taken { &mut count.taken } else { &mut count.refused } += 1;
+                let counted = if *answer == Some(true) { &mut count.taken } else { &mut count.refused };
+                *counted += 1;
             }
         }
         self.under_way.retain(|(when, _)| *when > now);

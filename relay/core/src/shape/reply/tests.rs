@@ -35,6 +35,7 @@ fn what_any_far_side_asks() {
         ("450 4.2.1 The user you are trying to contact is receiving mail too quickly", None),
         ("421 Too many connections from your address", Some(Asked::FewerConnections)),
         ("421 4.7.0 Too many concurrent SMTP connections", Some(Asked::FewerConnections)),
+        ("421 4.7.0 Too many messages in this session", None),
         ("421 4.3.2 shutting down", None),
         ("421 bye", None),
         ("452 4.5.3 too many recipients", None),
