@@ -157,7 +157,9 @@ impl Provider {
         }
         let wrong = entry.hosts.iter().find(|end| !is_end_of_names(end));
         if let Some(end) = wrong {
-            return Err(invalid(format!("hosts: found {end:?}; expected a dot and at least two labels in lower case")));
+            return Err(invalid(format!(
+                "hosts: found {end:?}; expected a dot and at least two labels in lower case"
+            )));
         }
         if entry.hosts.is_empty() {
             return Err(invalid("hosts: found none; expected one at least".to_owned()));

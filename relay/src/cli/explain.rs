@@ -43,7 +43,8 @@ pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
         return Ok(write!(out, "{explanation}")?);
     };
     let target = target.clone();
-    let settings = if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
+    let settings =
+        if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
     let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
     let hosts = finder.hosts(&target, &recipient).await;
     let known: &[Host] = hosts.as_deref().unwrap_or_default();

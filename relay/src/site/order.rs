@@ -77,8 +77,7 @@ impl<'a> Order<'a> {
                 (one.number, Recipient { mailbox, ..one.recipient.clone() })
             })
             .collect();
-        let provider =
-            providers::of_decision(config, decision, stops.iter().map(|stop| &stop.host.name));
+        let provider = providers::of_decision(config, decision, stops.iter().map(|stop| &stop.host.name));
         let limits = decision.limits_at(provider, &config.defaults);
         Self {
             claim: &claimed.claim,

@@ -44,7 +44,8 @@ fn no_name_and_no_end_of_hosts_is_there_twice() {
         assert!(names.insert(&provider.name), "{}", provider.name);
         for end in &provider.hosts {
             assert!(ends.insert(end), "{end}");
-            let is_of_others = |other: &&Provider| other.hosts.iter().any(|one| one != end && end.ends_with(one.as_str()));
+            let is_of_others =
+                |other: &&Provider| other.hosts.iter().any(|one| one != end && end.ends_with(one.as_str()));
             assert!(all().iter().find(is_of_others).is_none(), "{end} is within another");
         }
     }
@@ -87,13 +88,17 @@ fn what_a_provider_takes_goes_behind_rules_and_before_the_defaults_field_by_fiel
         let config: Config = parts.clone().into();
         let (sender, recipient) = ("a@app.example".to_owned(), "b@far.example".parse().expect("an address"));
         let sender = postrider_mail::ReversePath::try_from(sender).expect("an address");
-        let facts = route::Facts { sender: &sender, recipient: &recipient, listener: None, client: None, user: None };
+        let facts =
+            route::Facts { sender: &sender, recipient: &recipient, listener: None, client: None, user: None };
         let decision = route::decide(&config, &facts);
         let provider = of_decision(&config, &decision, &[host(name)]);
         decision.limits_at(provider, &config.defaults)
     };
     let google = limits(&parts, "aspmx.l.google.com");
-    assert_eq!((google.connections, google.messages_per_connection, google.recipients_per_message), (5, 50, 44));
+    assert_eq!(
+        (google.connections, google.messages_per_connection, google.recipients_per_message),
+        (5, 50, 44)
+    );
     assert_eq!(google.fleet.connections.map(|owned| owned.limit), Some(5));
     assert_eq!(google.fleet.messages.map(|owned| owned.limit), parts.defaults.rate);
     let elsewhere = limits(&parts, "mx.far.example");
@@ -134,7 +139,9 @@ fn a_smarthost_is_nobodys() {
 #[test]
 fn a_wrong_end_of_hosts_says_what_is_expected() {
     let file = |end: &str| {
-        format!("everywhere: []\nproviders:\n- {{name: far, hosts: ['{end}'], counted: Together, source: here}}")
+        format!(
+            "everywhere: []\nproviders:\n- {{name: far, hosts: ['{end}'], counted: Together, source: here}}"
+        )
     };
     assert!(Known::read(&file(".far.example")).is_ok());
     for end in ["far.example", ".example", ".FAR.example", "."] {
@@ -148,7 +155,8 @@ fn the_docs_name_each_provider_with_its_figures() {
     let docs = include_str!("../../../../docs/limits.md");
     for provider in all() {
         let begin = format!("| {} |", provider.name);
-        let row = docs.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("no row {begin}"));
+        let row =
+            docs.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("no row {begin}"));
         for end in &provider.hosts {
             assert!(row.contains(&format!("`{end}`")), "{row}: no {end}");
         }

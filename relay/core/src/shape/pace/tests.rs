@@ -161,7 +161,10 @@ fn relays_find_what_a_far_side_takes_and_are_seldom_refused() {
         for minute in 1..10 {
             let seen = sum(&simulate(&mut relays, &mut far, minute * 60..(minute + 1) * 60));
             let rate = f64::from(seen.taken) / 60.0;
-            assert!((16.0..=24.0).contains(&rate), "{count} relays, minute {minute}: {rate} taken per second");
+            assert!(
+                (16.0..=24.0).contains(&rate),
+                "{count} relays, minute {minute}: {rate} taken per second"
+            );
             let refused = seen.refused_share();
             assert!(refused < 0.10, "{count} relays, minute {minute}: {refused} of the tries refused");
         }

@@ -52,17 +52,37 @@ fn what_any_far_side_asks() {
 #[test]
 fn what_providers_ask() {
     for (provider, line, asks) in [
-        ("yahoo", "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred", Some(Asked::Suspend(2 * HOUR))),
+        (
+            "yahoo",
+            "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred",
+            Some(Asked::Suspend(2 * HOUR)),
+        ),
         ("yahoo", "421 4.7.0 [TS01] Messages temporarily deferred", Some(Asked::Slower)),
-        ("yahoo-japan", "421 [TSS04] Messages from 192.0.2.1 temporarily deferred", Some(Asked::Suspend(HOUR))),
+        (
+            "yahoo-japan",
+            "421 [TSS04] Messages from 192.0.2.1 temporarily deferred",
+            Some(Asked::Suspend(HOUR)),
+        ),
         ("comcast", "421 4.1.0 192.0.2.1 Throttled - RL000003", Some(Asked::Slower)),
-        ("outlook", "451 4.7.652 The mail server has exceeded the maximum number of connections", Some(Asked::FewerConnections)),
+        (
+            "outlook",
+            "451 4.7.652 The mail server has exceeded the maximum number of connections",
+            Some(Asked::FewerConnections),
+        ),
         ("microsoft-365", "451 4.7.500 Server busy. Please try again later", Some(Asked::Slower)),
         ("google", "450 4.2.1 The user is receiving mail at a rate that prevents additional messages", None),
-        ("google", "421 4.7.28 Our system has detected an unusual rate of unsolicited mail", Some(Asked::Slower)),
+        (
+            "google",
+            "421 4.7.28 Our system has detected an unusual rate of unsolicited mail",
+            Some(Asked::Slower),
+        ),
         ("google", "421 4.7.26 This mail has been rate limited because it is unauthenticated", None),
         ("google", "421 4.7.29 TLS required", None),
-        ("orange", "421 service refuse. Trop de connexions, veuillez verifier. OFR_104", Some(Asked::FewerConnections)),
+        (
+            "orange",
+            "421 service refuse. Trop de connexions, veuillez verifier. OFR_104",
+            Some(Asked::FewerConnections),
+        ),
     ] {
         assert_eq!(asked_by(provider, line), asks, "{provider}: {line}");
     }
