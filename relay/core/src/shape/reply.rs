@@ -79,11 +79,21 @@ enum Asks {
 
 /// What a reply asks: by the provider's own patterns, then by those of any far side. The first that fits counts.
 pub fn asked(provider: Option<&Provider>, reply: &FarReply) -> Option<Asked> {
+    pattern_of(provider, reply)?.asks
+}
+
+/// The same where the reply says it in so many words. One that doesn't, on a connection that was used before, may be the end of that
+/// connection only.
+pub fn asked_in_words(provider: Option<&Provider>, reply: &FarReply) -> Option<Asked> {
+    pattern_of(provider, reply).filter(|pattern| pattern.is_exact())?.asks
+}
+
+fn pattern_of<'p>(provider: Option<&'p Provider>, reply: &FarReply) -> Option<&'p Pattern> {
     if reply.code.severity() != Severity::Transient {
         return None;
     }
     let own = provider.map_or(&[][..], |provider| provider.replies.as_slice());
-    own.iter().chain(providers::everywhere()).find(|pattern| pattern.fits(reply))?.asks
+    own.iter().chain(providers::everywhere()).find(|pattern| pattern.fits(reply))
 }
 
 impl Pattern {
@@ -93,6 +103,11 @@ impl Pattern {
         has_code
             && self.enhanced.is_none_or(|wanted| reply.enhanced.is_some_and(|code| wanted.has(code)))
             && (self.texts.is_empty() || self.texts.iter().any(|part| contains(reply.text.as_str(), part)))
+    }
+
+    /// Whether more than a class of codes has to fit.
+    fn is_exact(&self) -> bool {
+        !self.texts.is_empty() || self.enhanced.is_some_and(|code| code.detail.is_some())
     }
 }
 

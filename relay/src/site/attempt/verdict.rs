@@ -4,7 +4,7 @@
 use postrider_core::{
     outcome::{Cause, Failure, Lack},
     providers::Provider,
-    shape::reply::asked,
+    shape::reply::asked_in_words,
     tls_policy::TlsFailure,
 };
 use postrider_mail::{EnhancedCode, FarReply, FarText, ReplyCode, Stage};
@@ -100,7 +100,9 @@ pub(super) fn is_stale(answers: &[Answered], provider: Option<&Provider>) -> boo
         one.stage == Stage::Mail
             && match &one.answer {
                 Answer::Failed(client::Failure::Closed | client::Failure::Lost(_)) => true,
-                Answer::Refused(reply) => reply.code.get() == 421 && asked(provider, reply).is_none(),
+                Answer::Refused(reply) => {
+                    reply.code.get() == 421 && asked_in_words(provider, reply).is_none()
+                }
                 Answer::Failed(_) | Answer::Accepted(_) | Answer::NotTried | Answer::Unknown(_) => false,
             }
     })

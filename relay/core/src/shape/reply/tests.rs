@@ -89,6 +89,18 @@ fn what_providers_ask() {
 }
 
 #[test]
+fn a_goodbye_that_says_no_more_is_no_more_on_a_connection_that_was_used() {
+    for (line, asks) in [
+        ("421 4.7.0 20 messages are enough", None),
+        ("421 4.7.0 rate limited", Some(Asked::Slower)),
+        ("421 4.7.0 too many connections", Some(Asked::FewerConnections)),
+    ] {
+        assert_eq!(asked_in_words(None, &reply(line)), asks, "{line}");
+        assert!(asked_by("", line).is_some(), "{line}");
+    }
+}
+
+#[test]
 fn a_pattern_that_could_end_mail_or_says_nothing_is_refused() {
     let read = |text: &str| serde_yaml_ng::from_str::<Pattern>(text).map_err(|why| why.to_string());
     assert!(read("{codes: [421], asks: Slower}").is_ok());
