@@ -36,7 +36,8 @@ pub use listener::{
 };
 pub use mail_relay::{
     AllowedDestinations, AllowedNamespaces, AllowedRoutes, Delivery, Drain, LabelSelector, LoggedAddresses,
-    Logging, MailRelay, MailRelaySpec, NamespacesFrom, SelectorOperator, SelectorRequirement, TlsReports,
+    Logging, MailRelay, MailRelaySpec, NamespacesFrom, ProviderDefaults, SelectorOperator,
+    SelectorRequirement, TlsReports,
 };
 pub use policy::{Class, ConnectionRate, Limits, MessageRate, Policy, Retry, Tls, TlsMode};
 pub use quantity::{InvalidQuantity, Quantity};

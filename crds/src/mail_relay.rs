@@ -91,6 +91,10 @@ pub struct MailRelaySpec {
     /// How mail is treated where no rule says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Policy>,
+    /// Enabled: mail to the MX hosts of large providers keeps to what these are known to take, where no RoutingRule says it; that goes
+    /// before defaults. Or Disabled.
+    #[serde(default)]
+    pub provider_defaults: ProviderDefaults,
     /// Whose mail is signed (DKIM), and by which keys. Nobody's, if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -153,6 +157,16 @@ pub enum Delivery {
     Active,
     /// It is accepted and waits.
     Paused,
+}
+
+/// Whether mail to large providers keeps to what these are known to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum ProviderDefaults {
+    /// It does, where no rule says it.
+    #[default]
+    Enabled,
+    /// Nobody is known.
+    Disabled,
 }
 
 /// Addresses that mail may be sent to all the same.

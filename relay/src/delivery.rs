@@ -155,12 +155,16 @@ const fn not_tried(wait: Duration, why: &'static str) -> NotTried {
     NotTried { wait, why, is_site_down: false, put_off: None }
 }
 
-/// What the attempt says of its lane: that nobody answers, or that somebody does.
+/// What the attempt says of its lane: that nobody answers, or that somebody does; and how fast mail is wanted.
 async fn tell_lane<S: Store, D, F>(claimed: &Claimed, attempt: &Attempt, ports: &Ports<S, D, F>) {
+    let lane = &claimed.delivery.lane;
     if let Some(wait) = attempt.suspended {
-        ports.store.suspend(&claimed.delivery.lane, wait).await;
+        ports.store.suspend(lane, wait).await;
     } else if attempt.is_answered {
-        ports.store.answered(&claimed.delivery.lane).await;
+        ports.store.answered(lane).await;
+    }
+    if let Some(put_off) = attempt.put_off {
+        ports.store.put_off(lane, put_off).await;
     }
 }
 

@@ -9,6 +9,7 @@ mod feedback;
 mod held;
 mod limits;
 mod order;
+mod pace;
 mod pooled;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 use postrider_core::{
     egress::SourceName,
     policy::SiteLimits,
+    providers::Provider,
     retry::BackoffLimits,
     tls_policy::{Intent, Protection},
 };
@@ -49,7 +51,8 @@ use crate::{
 use connections::Pool;
 use feedback::{Health, Pulse};
 use held::Held;
-use limits::{Limits, OfSite};
+use limits::{Limits, OfSite, Who};
+use pace::PaceGate;
 
 /// How long an idle connection is kept. Far sides close theirs after a few minutes and don't like them kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -80,6 +83,17 @@ pub struct SiteParts {
     pub shards: Shards,
 }
 
+/// How many sites there are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SiteStates {
+    /// Mail goes there.
+    pub open: usize,
+    /// The same, as fast as the far side wants it.
+    pub paced: usize,
+    /// Nothing is tried there for a while.
+    pub backing_off: usize,
+}
+
 /// All sites of a relay. Cloning shares.
 #[derive(Clone)]
 pub struct Sites {
@@ -105,6 +119,8 @@ pub(crate) struct Shared {
 pub(crate) struct SiteKey {
     /// Name and port of each host, whether TLS begins with the connection, and its protection; in a fixed order.
     hosts: Vec<(HostName, u16, bool, Protection)>,
+    /// Whose hosts they are, where that is known and counts.
+    provider: Option<&'static str>,
     limits: SiteLimits,
     backoff: BackoffLimits,
     /// Our name towards it.
@@ -124,6 +140,10 @@ pub(crate) struct Site {
     fleet: OfSite,
     /// By which it is reached.
     source: Option<Arc<NamedSource>>,
+    /// How fast it wants mail from this relay, where it said so.
+    pace: PaceGate,
+    /// The known provider whose hosts they are.
+    provider: Option<&'static Provider>,
     /// How to speak to it in clear, to a host whose TLS is broken or not wanted; with TLS if offered; with TLS only.
     clear: Arc<Settings>,
     if_offered: Arc<Settings>,
@@ -187,15 +207,26 @@ impl Sites {
         // A site that an attempt has in hand has a second owner.
         sites.retain(|_, site| {
             let is_used = Arc::strong_count(site) > 1 || !site.pool.is_unused();
-            is_used || (!is_crowded && site.pulse.idle_for() < REMEMBERED_FOR && !site.pulse.is_untaught())
+            let has_taught = site.pace.is_kept() || !site.pulse.is_untaught();
+            is_used || (!is_crowded && site.pulse.idle_for() < REMEMBERED_FOR && has_taught)
         });
     }
 
-    /// How many sites are tried now, and how many aren't for a while.
-    pub fn states(&self) -> (usize, usize) {
+    /// How many sites there are in which state.
+    pub fn states(&self) -> SiteStates {
         let (sites, now) = (self.shared.all(), self.shared.clock.now());
-        let backing_off = sites.iter().filter(|site| site.pulse.is_suspended(now)).count();
-        (sites.len() - backing_off, backing_off)
+        let mut states = SiteStates::default();
+        for site in sites {
+            let of_its_state = if site.pulse.is_suspended(now) {
+                &mut states.backing_off
+            } else if site.pace.is_kept() {
+                &mut states.paced
+            } else {
+                &mut states.open
+            };
+            *of_its_state += 1;
+        }
+        states
     }
 
     /// The sources that are left out for a while.
@@ -231,8 +262,9 @@ impl Shared {
             return site.clone();
         }
         let source = key.source.as_deref().map(|named| &named.name);
-        let fleet = self.limits.of(&key.hosts, source, &key.limits.fleet);
-        let site = Arc::new(Site::new(&key, order, self.waits, fleet));
+        let fleet = self.limits.of(&key.hosts, (order.provider, source), &key.limits.fleet);
+        let pace = PaceGate::new(self.clock.clone());
+        let site = Arc::new(Site::new(&key, order, self.waits, (fleet, pace)));
         sites.insert(key, site.clone());
         site
     }
@@ -249,6 +281,7 @@ impl Shared {
         });
         SiteKey {
             hosts,
+            provider: order.provider.map(|provider| provider.name.as_str()),
             limits: order.policy.limits,
             backoff: BackoffLimits::within(&order.policy.retry),
             hostname: order.ehlo().clone(),
@@ -274,7 +307,7 @@ impl Shared {
 }
 
 impl Site {
-    fn new(key: &SiteKey, order: &Order<'_>, waits: Waits, fleet: OfSite) -> Self {
+    fn new(key: &SiteKey, order: &Order<'_>, waits: Waits, (fleet, pace): (OfSite, PaceGate)) -> Self {
         let settings = Settings {
             tls: Tls::Required,
             auth: order.credentials.map(|credentials| {
@@ -290,10 +323,27 @@ impl Site {
             limits: key.limits,
             fleet,
             source: key.source.clone(),
+            pace,
+            provider: order.provider,
             clear: Arc::new(Settings { tls: Tls::Never, ..settings.clone() }),
             if_offered: Arc::new(Settings { tls: Tls::IfOffered, ..settings.clone() }),
             required: Arc::new(settings),
         }
+    }
+
+    /// Takes the turn of a message that goes now, and what the fleet's limits ask for.
+    async fn may_send(&self, who: Who<'_>) -> Result<(), PutOff> {
+        self.pace.turn(who).await?;
+        match &self.fleet.messages {
+            Some(gate) => gate.token(who).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether mail needn't come at all for now.
+    fn look(&self, who: Who<'_>) -> Result<(), PutOff> {
+        self.pace.look(who)?;
+        self.fleet.messages.as_ref().map_or(Ok(()), |gate| gate.look(who))
     }
 
     /// How to speak under an intent.

@@ -21,6 +21,7 @@ mod workloads;
 use postrider_crds::{MailRelay, status::reasons};
 
 pub use report::{Report, report};
+pub(crate) use treatment::limits;
 pub(crate) use verdict::shown;
 pub use verdict::{Effect, Problem, Subject, Verdict, Weight, near_miss};
 

@@ -61,6 +61,9 @@ pub struct Config {
     pub default_route: Route,
     /// How mail is treated where no rule says it.
     pub defaults: PolicyFields,
+    /// Whether known providers get what they take, where no rule says it.
+    #[serde(default, skip_serializing_if = "ProviderDefaults::is_enabled")]
+    pub provider_defaults: ProviderDefaults,
     /// Whose mail is signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dkim: Vec<DkimDomain>,
@@ -108,6 +111,22 @@ pub enum DeliveryMode {
     Active,
     /// It is accepted and waits.
     Paused,
+}
+
+/// Whether the limits of known providers count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ProviderDefaults {
+    /// They do.
+    #[default]
+    Enabled,
+    /// Nobody is known.
+    Disabled,
+}
+
+impl ProviderDefaults {
+    fn is_enabled(&self) -> bool {
+        *self == Self::Enabled
+    }
 }
 
 /// Where mail goes.
@@ -296,6 +315,8 @@ pub struct ConfigParts {
     pub default_route: Route,
     /// See [`Config::defaults`].
     pub defaults: PolicyFields,
+    /// See [`Config::provider_defaults`].
+    pub provider_defaults: ProviderDefaults,
     /// See [`Config::dkim`].
     pub dkim: Vec<DkimDomain>,
     /// See [`Config::tls_reports`].
@@ -323,6 +344,7 @@ impl ConfigParts {
             delivery: DeliveryMode::Active,
             default_route: Route::Mx,
             defaults: PolicyFields::default(),
+            provider_defaults: ProviderDefaults::Enabled,
             dkim: Vec::new(),
             tls_reports: None,
             egress_pools: Vec::new(),
@@ -351,6 +373,7 @@ impl From<ConfigParts> for Config {
             delivery: parts.delivery,
             default_route: parts.default_route,
             defaults: parts.defaults,
+            provider_defaults: parts.provider_defaults,
             dkim: parts.dkim,
             tls_reports: parts.tls_reports,
             egress_pools: parts.egress_pools,

@@ -3,11 +3,14 @@
 
 use std::{fmt, time::Duration};
 
+use postrider_mail::HostName;
+
 use crate::{
     config::{Config, Rule, RuleName},
     egress::Pool,
     matcher,
     policy::PolicyFields,
+    providers,
     route::{self, Action, Decision, Facts},
 };
 
@@ -33,6 +36,8 @@ pub struct Explanation<'c> {
     pub pool: Option<&'c Pool>,
     /// Whether the fleet is paused.
     pub is_paused: bool,
+    /// Who says something of the policy, the first first.
+    sources: Vec<(String, PolicyFields)>,
 }
 
 /// A rule that matches.
@@ -89,6 +94,21 @@ pub fn explain<'c>(config: &'c Config, facts: &Facts<'_>) -> Explanation<'c> {
         pool,
         decision,
         is_paused: config.is_paused(),
+        sources,
+    }
+}
+
+impl Explanation<'_> {
+    /// The same, now that its hosts are known: a provider's limits go before those of `spec.defaults`.
+    #[must_use]
+    pub fn at<'a>(mut self, config: &Config, hosts: impl IntoIterator<Item = &'a HostName>) -> Self {
+        if let Some(provider) = providers::of_decision(config, &self.decision, hosts) {
+            let source = (format!("provider {} ({})", provider.name, providers::ORIGIN), provider.limits);
+            self.sources.insert(self.sources.len().saturating_sub(1), source);
+            self.decision.policy.limits = self.decision.limits_at(Some(provider), &config.defaults);
+            self.policy = policy(&self.decision, &self.sources);
+        }
+        self
     }
 }
 

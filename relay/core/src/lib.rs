@@ -19,6 +19,7 @@ pub mod mta_sts;
 pub mod mx;
 pub mod outcome;
 pub mod policy;
+pub mod providers;
 pub mod retry;
 pub mod route;
 pub mod shape;

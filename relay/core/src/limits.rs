@@ -65,7 +65,7 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// A limit, and whose it is: the defaults' where no rule is named.
+/// A limit, and whose it is: the defaults' (or a provider's, whose hosts it is named after) where no rule is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owned<T> {
     /// The limit.
@@ -89,6 +89,18 @@ impl FleetLimits {
     /// Whether the fleet is asked for anything.
     pub fn is_any(&self) -> bool {
         self.connections.is_some() || self.messages.is_some() || self.new_connections.is_some()
+    }
+
+    /// Takes the owners of the same limits of `others`; what isn't limited there is the defaults'.
+    pub(crate) fn owned_as(&mut self, others: &Self) {
+        fn take<T, U>(own: &mut Option<Owned<T>>, others: Option<Owned<U>>) {
+            if let Some(owned) = own {
+                owned.owner = others.map_or_else(Owner::default, |other| other.owner);
+            }
+        }
+        take(&mut self.connections, others.connections);
+        take(&mut self.messages, others.messages);
+        take(&mut self.new_connections, others.new_connections);
     }
 }
 

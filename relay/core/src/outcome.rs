@@ -3,6 +3,7 @@
 //! Bounces come only of a 5yz at the scope of a message or a recipient, or of what every host lacks; all else defers.
 //! RFC 5321 4.2.1, 4.5.3.1.10, 4.5.4.2; RFC 3463 2; RFC 7504 (521); RFC 1047 (no reply to the dot).
 
+mod heeding;
 mod tally;
 
 use postrider_mail::{EnhancedCode, FarReply, FarText, HostName, Outcome, OutcomeKind, Severity, Stage};
@@ -138,6 +139,8 @@ pub struct Ruling {
     pub feedback: Option<Feedback>,
     /// Whether the far side may have taken the message all the same (RFC 1047).
     pub is_ambiguous: bool,
+    /// Whether the message may come again soon: nothing was wrong but that too much came at once.
+    pub is_soon: bool,
 }
 
 /// Judges a failure.
@@ -390,6 +393,7 @@ fn host(stage: Stage, status: EnhancedCode, explanation: FarText) -> Ruling {
         connection: Connection::Close,
         feedback: Some(Feedback::Bad),
         is_ambiguous: false,
+        is_soon: false,
     }
 }
 

@@ -67,6 +67,16 @@ impl Schedule {
         }
     }
 
+    /// The wait after `attempts` attempts where nothing was wrong but how much came at once: seconds, doubling, never longer than the
+    /// schedule's. Who hears that too often has the schedule.
+    pub fn wait_soon(&self, attempts: u32, seed: u64) -> Duration {
+        let wait = self.wait(attempts, seed);
+        if attempts > SOON_TRIES {
+            return wait;
+        }
+        SOON.saturating_mul(1 << attempts.saturating_sub(1).min(SOON_TRIES)).min(wait)
+    }
+
     /// What becomes of a delivery after `attempts` attempts.
     pub fn after(&self, attempts: u32, expires: Due, now: Due, seed: u64) -> Retry {
         if now >= expires {
@@ -85,6 +95,10 @@ impl Schedule {
 
 /// No policy makes us try more often than this.
 const FLOOR: Duration = Duration::from_secs(1);
+/// The first wait of who was only too much at once.
+const SOON: Duration = Duration::from_secs(2);
+/// How often that is believed.
+const SOON_TRIES: u32 = 5;
 /// How much chance adds to a wait.
 const JITTER: f64 = 0.2;
 /// Enough to exceed any `max`; bounded so that nothing overflows.

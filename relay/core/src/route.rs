@@ -19,8 +19,11 @@ pub struct Decision<'c> {
     pub rule: Option<&'c RuleName>,
     /// What to do.
     pub action: Action<'c>,
-    /// How it is treated, every field said. Its `tls` is the smarthost's own mode where that has one.
+    /// How it is treated, every field said. Its `tls` is the smarthost's own mode where that has one. Its limits are those of hosts that
+    /// are no known provider's: see [`Decision::limits_at`].
     pub policy: Policy,
+    /// What rules say of how it is treated.
+    pub rules_say: PolicyFields,
 }
 
 impl Decision<'_> {
@@ -110,11 +113,8 @@ pub const BROKEN: &str = "the route of this mail is not configured correctly";
 pub fn decide<'c>(config: &'c Config, facts: &Facts<'_>) -> Decision<'c> {
     let matching = matching(config, facts);
     let routing = matching.iter().map(|found| found.rule).find(|rule| routes(rule));
-    let fields = matching
-        .iter()
-        .fold(PolicyFields::default(), |said, found| said.or(&found.rule.policy))
-        .or(&config.defaults);
-    let mut policy = fields.complete();
+    let rules_say = matching.iter().fold(PolicyFields::default(), |said, found| said.or(&found.rule.policy));
+    let mut policy = rules_say.or(&config.defaults).complete();
     if policy.limits.fleet.is_any() {
         name_owners(&mut policy.limits.fleet, &matching);
     }
@@ -125,7 +125,7 @@ pub fn decide<'c>(config: &'c Config, facts: &Facts<'_>) -> Decision<'c> {
     if let Action::Try(Target::Smarthost(Smarthost { tls: Some(mode), .. })) = action {
         policy.tls = *mode;
     }
-    Decision { rule: routing.map(|rule| &rule.name), action, policy }
+    Decision { rule: routing.map(|rule| &rule.name), action, policy, rules_say }
 }
 
 /// Says whose the fleet's limits are: what one rule sets is counted apart from what another one does.

@@ -1,7 +1,11 @@
-//! How many connections a site gets: more while it does well, fewer when it doesn't, none while it is down.
-//! **Owns:** the window's growth and shrinking, a site's death and return. **Never:** fleet-wide slots and rates (queue's).
+//! How many connections a site gets: more while it does well, fewer when it doesn't or asks for it, none while it is down.
+//! **Owns:** the window's growth and shrinking, a site's death and return; what replies ask (reply.rs), the pace (pace.rs). **Never:**
+//! fleet-wide slots and rates (queue's).
 //! As Postfix's scheduler: each answer moves the window by 1/N, so that a window's worth of them moves it by one; when
 //! a whole window's worth of attempts fails in a row, the site is dead and one probe finds out when it is back.
+
+pub mod pace;
+pub mod reply;
 
 use std::time::Duration;
 
@@ -43,6 +47,12 @@ pub struct Shape {
     window: f64,
     /// Windows' worth of failures since the last success.
     failed_cohorts: f64,
+    /// The most that the far side wants at a time, as it said, and until when that is believed.
+    wanted: Option<(f64, Mono)>,
+    /// When it last said so.
+    asked: Option<Mono>,
+    /// Until when it wants nothing at all.
+    held: Option<Mono>,
     backoff: Backoff,
 }
 
@@ -54,6 +64,9 @@ impl Shape {
             limits,
             window: f64::from(limits.start.clamp(1, limits.max.max(1))),
             failed_cohorts: 0.0,
+            wanted: None,
+            asked: None,
+            held: None,
             backoff,
         }
     }
@@ -89,15 +102,32 @@ impl Shape {
         self.backoff.started(now);
     }
 
-    /// Suspends the site for a given time.
-    pub fn hold_off(&mut self, now: Mono, wait: Duration) {
+    /// Suspends the site for a given time, as the far side asked. What was under way meanwhile doesn't end that, however it went.
+    pub fn suspend(&mut self, now: Mono, wait: Duration) -> Change {
         self.backoff.hold_off(now, wait);
+        self.held = Some(now.after(wait));
+        Change::Suspended(wait)
+    }
+
+    /// The far side wants fewer connections at a time. Several attempts that hear it at once count for one. Says whether that can be
+    /// heeded: one is the least.
+    pub fn fewer(&mut self, now: Mono) -> bool {
+        if self.asked.is_some_and(|asked| now.since(asked) < ROUND) {
+            return true;
+        }
+        if self.window < 2.0 {
+            return false;
+        }
+        self.asked = Some(now);
+        self.window = (self.window * FEWER).floor().max(1.0);
+        self.wanted = Some((self.window, now.after(BELIEVED_FOR)));
+        true
     }
 
     /// What an attempt found. `None` for one that says nothing of the site. Returns what changed.
     pub fn finished(&mut self, feedback: Option<Feedback>, now: Mono, seed: u64) -> Change {
         match feedback {
-            Some(Feedback::Good) => self.good(),
+            Some(Feedback::Good) => self.good(now),
             Some(Feedback::Bad) => self.bad(now, seed),
             None => {
                 self.backoff.unknown(now);
@@ -106,9 +136,15 @@ impl Shape {
         }
     }
 
-    fn good(&mut self) -> Change {
+    fn good(&mut self, now: Mono) -> Change {
         self.failed_cohorts = 0.0;
+        if self.wanted.is_some_and(|(_, until)| until <= now) {
+            self.wanted = None;
+        }
         self.window = (self.window + 1.0 / self.window).min(self.max());
+        if self.held.is_some_and(|until| now < until) {
+            return Change::None;
+        }
         if self.backoff.up() { Change::MoreRoom } else { Change::None }
     }
 
@@ -130,7 +166,8 @@ impl Shape {
     }
 
     fn max(&self) -> f64 {
-        f64::from(self.limits.max.max(1))
+        let most = f64::from(self.limits.max.max(1));
+        self.wanted.map_or(most, |(wanted, _)| most.min(wanted))
     }
 }
 
@@ -147,6 +184,12 @@ pub enum Change {
 
 /// A window's worth of failures without a success between them.
 const FAILED_COHORTS: f64 = 1.0;
+/// What is left of the window when the far side wants fewer connections.
+const FEWER: f64 = 0.75;
+/// What is asked within this time was asked of what was before.
+const ROUND: Duration = Duration::from_millis(500);
+/// How long it isn't tried whether more are welcome again.
+const BELIEVED_FOR: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests;

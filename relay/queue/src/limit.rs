@@ -43,6 +43,8 @@ pub enum Limiter {
     ConnectionRate,
     /// Connections open at once.
     Connections,
+    /// The pace that a far side asked for.
+    Pace,
 }
 
 /// What was granted.
@@ -58,7 +60,7 @@ pub struct Granted {
 
 impl Limiter {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::MessageRate, Self::ConnectionRate, Self::Connections];
+    pub const ALL: [Self; 4] = [Self::MessageRate, Self::ConnectionRate, Self::Connections, Self::Pace];
 
     /// The name in the store, in metrics and for people.
     pub const fn as_str(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Limiter {
             Self::MessageRate => "message-rate",
             Self::ConnectionRate => "connection-rate",
             Self::Connections => "connections",
+            Self::Pace => "pace",
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     heartbeat::Pulse,
     metrics::{Ages, Metrics},
     shutdown::Shutdown,
-    site::Sites,
+    site::{SiteStates, Sites},
 };
 
 /// The sources of what is told.
@@ -72,8 +72,8 @@ impl admin::Facts for Facts {
     async fn refresh(&self) {
         let ages = self.ages().await;
         self.metrics.queue.refresh(&self.shards, &ages);
-        let (open, backing_off) = self.sites.states();
-        for (state, count) in [("open", open), ("backing_off", backing_off)] {
+        let SiteStates { open, paced, backing_off } = self.sites.states();
+        for (state, count) in [("open", open), ("paced", paced), ("backing_off", backing_off)] {
             self.metrics
                 .outbound
                 .sites

@@ -8,7 +8,7 @@ use postrider_core::{
     config::{Config, HostAddress, Smarthost},
     egress::Pool,
     explain,
-    mx::{Destinations, Host},
+    mx::{Destinations, Host, Unresolved},
     route::{Action, Facts, Target},
 };
 use postrider_mail::{Mailbox, QueueId, ReversePath};
@@ -40,21 +40,30 @@ pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
         user: args.user.as_deref(),
     };
     let explanation = explain::explain(&config, &facts);
+    let (Action::Try(target), false) = (&explanation.decision.action, args.offline) else {
+        write!(out, "{explanation}")?;
+        return tell_order(explanation.pool, args, out);
+    };
+    let target = target.clone();
+    let settings =
+        if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
+    let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
+    let hosts = finder.hosts(&target, &recipient).await;
+    let known: &[Host] = hosts.as_deref().unwrap_or_default();
+    let explanation = explanation.at(&config, known.iter().map(|host| &host.name));
     write!(out, "{explanation}")?;
-    if let (Some(pool), Some(queue_id)) = (explanation.pool, &args.queue_id) {
-        tell_order(pool, queue_id, out)?;
+    tell_order(explanation.pool, args, out)?;
+    writeln!(out, "\nhosts, in the order of trying")?;
+    match (&target, hosts) {
+        (Target::Smarthost(smarthost), _) => finder.tell_smarthost(smarthost, out).await,
+        (Target::Mx | Target::Redirect(_), Ok(hosts)) => tell(&hosts, out),
+        (Target::Mx | Target::Redirect(_), Err(why)) => Ok(writeln!(out, "  none: {why}")?),
     }
-    if let (Action::Try(target), false) = (&explanation.decision.action, args.offline) {
-        let settings =
-            if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
-        let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
-        finder.tell(target, &recipient, out).await?;
-    }
-    Ok(())
 }
 
-/// The sources in the order in which one message takes them.
-fn tell_order(pool: &Pool, queue_id: &str, out: &mut impl Write) -> Result<()> {
+/// The sources in the order in which one message takes them, if one is asked about.
+fn tell_order(pool: Option<&Pool>, args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
+    let (Some(pool), Some(queue_id)) = (pool, &args.queue_id) else { return Ok(()) };
     let queue_id: QueueId = queue_id.parse().context("--queue-id")?;
     let order = pool.order(&queue_id.to_string());
     let order: Vec<&str> = order.into_iter().map(|source| &*source.name).collect();
@@ -88,23 +97,12 @@ struct Finder {
 }
 
 impl Finder {
-    async fn tell(&self, target: &Target<'_>, recipient: &Mailbox, out: &mut impl Write) -> Result<()> {
-        writeln!(out, "\nhosts, in the order of trying")?;
-        if let Target::Smarthost(smarthost) = target {
-            return self.tell_smarthost(smarthost, out).await;
+    /// The hosts of a domain's MX records; none for a smarthost, which has no domain to ask for.
+    async fn hosts(&self, target: &Target<'_>, recipient: &Mailbox) -> Result<Vec<Host>, Unresolved> {
+        match target.mx_domain(recipient) {
+            Some(domain) => self.dns.hosts(domain, &self.destinations).await,
+            None => Ok(Vec::new()),
         }
-        // Only a smarthost has no domain to ask for.
-        let Some(domain) = target.mx_domain(recipient) else { return Ok(()) };
-        match self.dns.hosts(domain, &self.destinations).await {
-            Ok(hosts) => {
-                for host in hosts {
-                    let preference = host.preference;
-                    writeln!(out, "  {}  preference {preference}", told(&host, SMTP_PORT))?;
-                }
-            }
-            Err(why) => writeln!(out, "  none: {why}")?,
-        }
-        Ok(())
     }
 
     async fn tell_smarthost(&self, smarthost: &Smarthost, out: &mut impl Write) -> Result<()> {
@@ -119,6 +117,13 @@ impl Finder {
         }
         Ok(())
     }
+}
+
+fn tell(hosts: &[Host], out: &mut impl Write) -> Result<()> {
+    for host in hosts {
+        writeln!(out, "  {}  preference {}", told(host, SMTP_PORT), host.preference)?;
+    }
+    Ok(())
 }
 
 fn told(host: &Host, port: u16) -> String {

@@ -62,12 +62,15 @@ fn schedule(
     chance: u64,
 ) -> (Vec<Outcome>, Duration) {
     let is_deferred = |one: &&Ended| one.outcome.kind == OutcomeKind::Deferred;
-    let is_at_once = ended.iter().filter(is_deferred).all(|one| one.again == Again::AtOnce);
+    let again = ended.iter().filter(is_deferred).map(|one| one.again).max().unwrap_or(Again::AtOnce);
     let attempts = delivery.history.attempts.saturating_add(1);
     let (is_over, wait) = match policy.retry.after(attempts, delivery.expires, now, chance) {
         Retry::Expired => (true, Duration::ZERO),
-        Retry::At(_) if is_at_once => (false, Duration::ZERO),
-        Retry::At(due) => (false, now.until(due)),
+        Retry::At(due) => match again {
+            Again::AtOnce => (false, Duration::ZERO),
+            Again::Soon => (false, policy.retry.wait_soon(attempts, chance)),
+            Again::OnSchedule => (false, now.until(due)),
+        },
     };
     let outcomes = ended
         .into_iter()

@@ -28,6 +28,8 @@ pub struct Planned<'c> {
 }
 
 /// What to do.
+// One at a time, on the stack: a box would cost each attempt an allocation.
+#[allow(clippy::large_enum_variant)]
 pub enum Plan<'c> {
     /// Try to deliver it.
     Try(Decision<'c>),

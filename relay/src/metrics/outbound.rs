@@ -19,7 +19,7 @@ pub struct OutboundMetrics {
     pub attempts_running: IntGauge,
     /// Connections to far sides by what became of TLS: `verified`, `unverified`, `clear`, `cleared` (fell back).
     pub connections_out: IntCounterVec,
-    /// Deliveries that a limit of the fleet let wait, by [`Limiter`].
+    /// Deliveries that a limit of the fleet, or a far side's pace, let wait, by [`Limiter`].
     pub limit_waits: IntCounterVec,
     /// Final dots sent whose reply never came or whose settle was not confirmed.
     pub possible_duplicates: IntCounter,
@@ -61,7 +61,7 @@ impl OutboundMetrics {
             )?,
             limit_waits: register.counters_of(
                 "postrider_limit_waits_total",
-                "Deliveries put off by a limit of the fleet; many are a limit that is set too low, or mail that is too much.",
+                "Deliveries put off by a limit of the fleet, or by the pace that a far side asked for; many are a limit that is set too low, or mail that is too much.",
                 "limiter",
                 &Limiter::ALL.map(Limiter::as_str),
             )?,
@@ -71,7 +71,7 @@ impl OutboundMetrics {
             )?,
             sites: register.gauges(
                 "postrider_sites",
-                "Sets of hosts that mail went to lately; backing_off: nobody answers there.",
+                "Sets of hosts that mail went to lately; paced: they said that mail came too fast; backing_off: nobody answers there, or nothing is wanted.",
                 &["state"],
             )?,
             dns_lookups: register.counters("postrider_dns_lookups_total", "DNS look-ups, by result.", &["result"])?,

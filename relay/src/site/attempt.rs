@@ -13,7 +13,7 @@ use postrider_core::{
     egress::SourceName,
     mx::Unresolved,
     outcome::{self, Again, Context, Ended, Failure, Next, Ruling, Tally},
-    shape::{Change, Feedback},
+    shape::{Change, Feedback, reply::Asked},
 };
 use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind};
 use postrider_queue::Claimed;
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::client::{Connection, Fence, Over};
 
+mod asked;
 mod limited;
 mod opening;
 mod verdict;
@@ -50,6 +51,8 @@ pub struct Attempt {
     pub is_answered: bool,
     /// Set when the site is suspended now, and for how long.
     pub suspended: Option<Duration>,
+    /// Set where its lane waits from now on.
+    pub put_off: Option<PutOff>,
     /// For the log.
     pub trace: Trace,
 }
@@ -98,6 +101,7 @@ impl Attempt {
             is_bulk: false,
             is_answered: false,
             suspended: None,
+            put_off: None,
             trace: Trace::default(),
         }
     }
@@ -153,6 +157,7 @@ pub(super) async fn run(
         permit,
         put_off: None,
         is_source_out: false,
+        asked: None,
         trace: Trace {
             source: site.source.as_ref().map(|source| source.name.clone()),
             waited: started.elapsed(),
@@ -182,6 +187,8 @@ struct Run<'a> {
     put_off: Option<PutOff>,
     /// Set once the source ends the attempt.
     is_source_out: bool,
+    /// Set once a reply has asked something of all mail to the site: that ends the attempt.
+    asked: Option<Asked>,
     trace: Trace,
 }
 
@@ -254,6 +261,7 @@ impl<'a> Run<'a> {
         self.tally.is_settled()
             || self.put_off.is_some()
             || self.is_source_out
+            || self.is_asked()
             || self.fence.over.is_over()
             || Instant::now() >= self.fence.until
     }
@@ -291,7 +299,7 @@ impl<'a> Run<'a> {
             if is_kept
                 && std::mem::take(&mut is_first)
                 && !spoken.is_dot_sent
-                && verdict::is_stale(&spoken.answers)
+                && verdict::is_stale(&spoken.answers, self.site.provider)
             {
                 return Turn::Stale;
             }
@@ -346,7 +354,7 @@ impl<'a> Run<'a> {
                     self.delivered(*number, &reply, connection);
                     continue;
                 }
-                other => outcome::judge(verdict::of_answer(answered.stage, other), &context),
+                other => self.ruling(verdict::of_answer(answered.stage, other), &context),
             };
             if ruling.next == Next::Again {
                 again.push(*number);
@@ -362,13 +370,14 @@ impl<'a> Run<'a> {
     fn delivered(&mut self, number: u32, reply: &FarReply, connection: &Connection) {
         self.tally.delivered(&[number], reply, connection.host());
         self.feedback = Some(Feedback::Good);
+        self.site.pace.taken();
         if !connection.has_dsn() {
             self.relayed.push(number);
         }
     }
 
     fn charge_all(&mut self, failure: Failure, stop: &Stop) {
-        let ruling = outcome::judge(failure, &opening::context(stop));
+        let ruling = self.ruling(failure, &opening::context(stop));
         self.charge(&self.tally.pending(), &ruling, &stop.host.name);
     }
 
@@ -385,7 +394,7 @@ impl<'a> Run<'a> {
     fn finish(self) -> Result<Attempt, Not> {
         let now = self.shared.clock.now();
         let (limit, change) = self.site.pulse.finish(self.feedback, now);
-        let suspended = match change {
+        let suspended = match self.suspended_by_reply().unwrap_or(change) {
             Change::Suspended(wait) => {
                 self.site.pool.close().into_iter().for_each(Held::close);
                 Some(wait)
@@ -417,12 +426,14 @@ impl<'a> Run<'a> {
             return Err(limited::not_tried(self.shared, put_off).into());
         }
         let is_answered = self.feedback == Some(Feedback::Good);
+        let untried = self.untried();
         Ok(Attempt {
-            ended: self.tally.finish(),
+            ended: self.tally.finish(untried),
             relayed: self.relayed,
             is_bulk: false,
             is_answered,
             suspended,
+            put_off: self.put_off,
             trace: self.trace,
         })
     }

@@ -83,6 +83,20 @@ impl Pulse {
         (connections(&state.shape, now), change)
     }
 
+    /// The far side wants fewer connections at a time. How many there may be from now on; none where one is too many.
+    pub(super) fn fewer(&self, now: Mono) -> Option<usize> {
+        let mut state = self.lock();
+        state.is_taught = true;
+        state.shape.fewer(now).then(|| connections(&state.shape, now))
+    }
+
+    /// The far side wants nothing for so long.
+    pub(super) fn suspend(&self, wait: Duration, now: Mono) -> Change {
+        let mut state = self.lock();
+        state.is_taught = true;
+        state.shape.suspend(now, wait)
+    }
+
     /// Whether nothing is tried there now.
     pub(super) fn is_suspended(&self, now: Mono) -> bool {
         self.lock().shape.wakes(now).is_some()

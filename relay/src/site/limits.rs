@@ -1,8 +1,9 @@
 //! Limits that the whole fleet keeps to, as this relay sees them.
 //! **Owns:** what each limit is called in the store, one gate for each. **Never:** counts (the queue's store does), waits for long:
 //! mail that a limit lets wait goes back to the queue.
-//! A limit is of one set of hosts, of the source that they are reached by, and of whoever set it. So all domains with the same exchangers share it, and what two rules say is
-//! counted apart. Where no limit is set there is no gate, and nobody asks anything.
+//! A limit is of one set of hosts, or of all hosts of a known provider, of the source that they are reached by, and of whoever set it. So
+//! all domains with the same exchangers share it, and what two rules say is counted apart. Where no limit is set there is no gate, and
+//! nobody asks anything.
 
 mod rate;
 mod slots;
@@ -17,6 +18,7 @@ use futures::{StreamExt as _, stream};
 use postrider_core::{
     egress::SourceName,
     limits::{FleetLimits, Owned, Owner, Rate},
+    providers::{Counted, Provider},
     tls_policy::Protection,
 };
 use postrider_mail::{Class, HostName};
@@ -88,18 +90,21 @@ impl Limits {
         Self { shards, clock, gates: Arc::default() }
     }
 
-    /// The gates of a site: those of its hosts, and of the source that they are reached by.
+    /// The gates of a site: those of its hosts, or their provider, and of the source that they are reached by.
     pub(super) fn of(
         &self,
         hosts: &[(HostName, u16, bool, Protection)],
-        source: Option<&SourceName>,
+        (provider, source): (Option<&Provider>, Option<&SourceName>),
         limits: &FleetLimits,
     ) -> OfSite {
         if !limits.is_any() {
             return OfSite { messages: None, new_connections: None, connections: None };
         }
-        let hosts = digest(hosts, source);
-        let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{hosts}", limiter.as_str());
+        let place = match provider {
+            Some(Provider { name, counted: Counted::Together, .. }) => of_provider(name, source),
+            Some(Provider { counted: Counted::Apart, .. }) | None => digest(hosts, source),
+        };
+        let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{place}", limiter.as_str());
         let mut gates = self.lock();
         let mut rate = |owned: Option<Owned<Rate>>, limiter| {
             let Owned { limit, owner } = owned?;
@@ -142,6 +147,14 @@ impl Limits {
     /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
     fn lock(&self) -> MutexGuard<'_, Gates> {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a provider is called in the store; by each source it is another one. Every version of every relay must compute the same.
+fn of_provider(name: &ProviderName, source: Option<&SourceName>) -> String {
+    match source {
+        Some(source) => format!("provider:{name}:{source}"),
+        None => format!("provider:{name}"),
     }
 }
 

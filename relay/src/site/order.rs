@@ -11,6 +11,7 @@ use postrider_core::{
     egress::{Pool, Source},
     mx::{Destinations, Host},
     policy::Policy,
+    providers::{self, Provider},
     route::{Action, Decision, Target},
     tls_policy::Protection,
 };
@@ -59,6 +60,8 @@ pub struct Order<'a> {
     pub content: &'a Content,
     /// How it is treated.
     pub policy: Policy,
+    /// The known provider whose hosts they are.
+    pub provider: Option<&'static Provider>,
     /// Who we are to a smarthost.
     pub credentials: Option<&'a Credentials>,
     /// Our name, where the source has none of its own.
@@ -93,13 +96,16 @@ impl<'a> Order<'a> {
                 (one.number, Recipient { mailbox, ..one.recipient.clone() })
             })
             .collect();
+        let provider = providers::of_decision(config, decision, stops.iter().map(|stop| &stop.host.name));
+        let limits = decision.limits_at(provider, &config.defaults);
         Self {
             claim: &claimed.claim,
             delivery: &claimed.delivery,
             recipients,
             stops,
             content,
-            policy: decision.policy,
+            policy: Policy { limits, ..decision.policy },
+            provider,
             credentials: match target {
                 Target::Smarthost(smarthost) => smarthost.credentials.as_ref(),
                 Target::Mx | Target::Redirect(_) => None,

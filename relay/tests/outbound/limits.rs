@@ -1,6 +1,13 @@
 //! Limits that hold for all relays of a fleet together, counted by the far side.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use postrider_core::{config::ConfigParts, limits::Rate};
 use postrider_mail::Class;
@@ -138,4 +145,60 @@ async fn connections_are_opened_no_faster_than_the_fleet_may() {
     // A message has a connection of its own here.
     keeps_to(rate, began, times(&far));
     assert_eq!(far.connections(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_side_that_says_slow_down_gets_mail_slower_and_all_of_it_once() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let far = FarSide::start({
+        let tries = tries.clone();
+        move |step, _| match step {
+            // The 11th to 14th message that comes.
+            Step::Command(line) if line.starts_with("MAIL") => match tries.fetch_add(1, Ordering::Relaxed) {
+                10..14 => Act::Bye("421 4.7.0 rate limited".into()),
+                _ => Act::Usual,
+            },
+            Step::Greeting | Step::Command(_) | Step::Dot => Act::Usual,
+        }
+    })
+    .await;
+    let rig = Rig::with(parts(to(&[&far])), Waits::shortened_for_tests(300)).await;
+    for n in 0..40 {
+        rig.queue("a@app.example", &["b@far.example"], &format!("Subject: {n}\r\n\r\nhello\r\n")).await;
+    }
+    until("the pace is named", || async {
+        let lanes = rig.partition.top_lanes(5).await.unwrap();
+        let ours = lanes.into_iter().find(|view| view.lane == lane("b@far.example"));
+        let suspended = ours.and_then(|view| view.suspended);
+        matches!(suspended, Some(Suspension::Limited { limiter: Limiter::Pace, .. }))
+    })
+    .await;
+    assert_eq!(rig.sites.states().paced, 1);
+    until("all have come", || async { far.messages().len() >= 40 }).await;
+    let waits = rig.metrics.outbound.limit_waits.with_label_values(&["pace"]).get();
+    assert!(waits > 0);
+    until("the queue knows", || async { rig.partition.top_lanes(5).await.unwrap().is_empty() }).await;
+    let bodies: HashSet<String> = far.messages().into_iter().map(|got| got.body).collect();
+    assert_eq!((far.messages().len(), bodies.len()), (40, 40));
+    assert_eq!(rig.sites.states().backing_off, 0, "who is slow isn't dead");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_side_that_says_too_many_connections_gets_fewer() {
+    let far = FarSide::start(|step, number| match step {
+        Step::Greeting if number == 2 => Act::Bye("421 too many connections".into()),
+        Step::Dot => Act::Late(Duration::from_millis(20)),
+        Step::Greeting | Step::Command(_) => Act::Usual,
+    })
+    .await;
+    let rig = Rig::with(parts(to(&[&far])), Waits::shortened_for_tests(300)).await;
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(rig.queue("a@app.example", &["b@far.example"], TEXT).await);
+    }
+    for id in &ids {
+        rig.ended(id).await;
+    }
+    assert_eq!(far.messages().len(), 30);
+    assert!(far.seen(|seen| seen.most_open) <= 5, "it grew although fewer were wanted");
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{
         BareLineEnds, ConfigParts, DeliveryMode, DomainSet, Drain, Fleet, Listener, ListenerLimits,
-        ListenerTls, LoggedAddresses, Logging, Route, TlsDemand, TlsReporting,
+        ListenerTls, LoggedAddresses, Logging, ProviderDefaults, Route, TlsDemand, TlsReporting,
     },
     manifests::Resources,
     policy::PolicyFields,
@@ -74,6 +74,10 @@ pub(super) fn compile(resources: &Resources, relay: &MailRelay, fleet: &Fleet) -
         },
         default_route: default_route.unwrap_or_else(|| Route::Defer { reason: BROKEN_DEFAULT.to_owned() }),
         defaults,
+        provider_defaults: match spec.provider_defaults {
+            crds::ProviderDefaults::Enabled => ProviderDefaults::Enabled,
+            crds::ProviderDefaults::Disabled => ProviderDefaults::Disabled,
+        },
         dkim,
         tls_reports,
         egress_pools,

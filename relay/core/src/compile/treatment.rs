@@ -159,27 +159,34 @@ pub(super) fn policy(
     let retry = policy.retry.clone().unwrap_or_default();
     check_retry(&retry, &format!("{field}.retry"), problems);
     let limits = policy.limits.clone().unwrap_or_default();
-    let told = limits.rate.map(|rate| (rate.messages, rate.per, rate.burst));
-    let rate = self::rate(told, &format!("{field}.limits.rate"), "messages", problems);
-    let told = limits.connection_rate.map(|rate| (rate.connections, rate.per, rate.burst));
-    let connection_rate =
-        self::rate(told, &format!("{field}.limits.connectionRate"), "connections", problems);
-    let mut limit = |value: Option<i32>, most: u32, name: &str| {
-        value.map(|value| names::bounded(value, most, &format!("{field}.limits.{name}"), problems))
-    };
     PolicyFields {
         class: policy.class.map(class),
-        connections: limit(limits.connections, 1_000, "connections"),
-        messages_per_connection: limit(limits.messages_per_connection, 100_000, "messagesPerConnection"),
-        recipients_per_message: limit(limits.recipients_per_message, 1_000, "recipientsPerMessage"),
-        rate,
-        connection_rate,
         pool,
         retry_initial: retry.initial.map(crds::Duration::get),
         retry_max: retry.max.map(crds::Duration::get),
         retry_max_age: retry.max_age.map(crds::Duration::get),
         retry_delay_notice: retry.delay_notice.map(crds::Duration::get),
         tls: policy.tls.as_ref().map(|tls| tls_mode(tls.mode)),
+        ..self::limits(&limits, &format!("{field}.limits"), problems)
+    }
+}
+
+/// Compiles limits: the fields of them alone.
+pub(crate) fn limits(limits: &crds::Limits, field: &str, problems: &mut Vec<Problem>) -> PolicyFields {
+    let told = limits.rate.as_ref().map(|rate| (rate.messages, rate.per, rate.burst));
+    let rate = self::rate(told, &format!("{field}.rate"), "messages", problems);
+    let told = limits.connection_rate.as_ref().map(|rate| (rate.connections, rate.per, rate.burst));
+    let connection_rate = self::rate(told, &format!("{field}.connectionRate"), "connections", problems);
+    let mut limit = |value: Option<i32>, most: u32, name: &str| {
+        value.map(|value| names::bounded(value, most, &format!("{field}.{name}"), problems))
+    };
+    PolicyFields {
+        connections: limit(limits.connections, 1_000, "connections"),
+        messages_per_connection: limit(limits.messages_per_connection, 100_000, "messagesPerConnection"),
+        recipients_per_message: limit(limits.recipients_per_message, 1_000, "recipientsPerMessage"),
+        rate,
+        connection_rate,
+        ..PolicyFields::default()
     }
 }
 

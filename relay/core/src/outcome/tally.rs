@@ -35,13 +35,15 @@ pub struct Ended {
     pub is_ambiguous: bool,
 }
 
-/// When a deferred recipient is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When a deferred recipient is tried again: the soonest first, since all of a delivery come again with the last of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Again {
-    /// When the schedule says.
-    OnSchedule,
     /// Now: nothing was wrong but the number of recipients.
     AtOnce,
+    /// In a moment: nothing was wrong but how much came at once.
+    Soon,
+    /// When the schedule says.
+    OnSchedule,
 }
 
 impl Tally {
@@ -88,13 +90,13 @@ impl Tally {
         }
     }
 
-    /// Closes the account.
-    pub fn finish(self) -> Vec<Ended> {
+    /// Closes the account. Who had no host's answer is tried again as `untried` says.
+    pub fn finish(self, untried: Again) -> Vec<Ended> {
         self.recipients
             .into_iter()
             .map(|(recipient, state)| match state {
                 State::Until(ended) | State::Final(ended) => ended,
-                State::Open => untried(recipient),
+                State::Open => Ended { again: untried, ..nobody_tried(recipient) },
             })
             .collect()
     }
@@ -132,12 +134,18 @@ fn ended(recipient: u32, ruling: &Ruling, host: Option<&HostName>) -> Ended {
         explanation: ruling.explanation.clone(),
         host: host.cloned(),
     };
-    let again = if ruling.next == Next::Again { Again::AtOnce } else { Again::OnSchedule };
+    let again = if ruling.next == Next::Again {
+        Again::AtOnce
+    } else if ruling.is_soon {
+        Again::Soon
+    } else {
+        Again::OnSchedule
+    };
     Ended { outcome, again, is_ambiguous: ruling.is_ambiguous }
 }
 
 /// No host had a turn: the attempt ended before.
-fn untried(recipient: u32) -> Ended {
+fn nobody_tried(recipient: u32) -> Ended {
     let text = "no host was tried in this attempt";
     let status = EnhancedCode::transient(4, 0);
     let outcome = super::ours(recipient, Stage::Connect, OutcomeKind::Deferred, status, text);

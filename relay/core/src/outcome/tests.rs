@@ -4,6 +4,7 @@ use postrider_mail::ReplyCode;
 use proptest::prelude::*;
 
 use super::*;
+use crate::shape::reply::Asked;
 
 fn reply(text: &str) -> FarReply {
     let (code, text) = text.split_at(3);
@@ -150,13 +151,13 @@ fn what_one_host_lacks_another_may_have() {
         for ruling in &rulings {
             tally.ruled(&tally.pending(), ruling, Some(&host("mx.example")));
         }
-        assert_eq!(tally.finish()[0].outcome.kind, Deferred);
+        assert_eq!(tally.finish(Again::OnSchedule)[0].outcome.kind, Deferred);
     }
     let mut tally = Tally::new([0]);
     for name in ["a.example", "b.example"] {
         tally.ruled(&[0], &lacks(Lack::SmtpUtf8), Some(&host(name)));
     }
-    assert_eq!(tally.finish()[0].outcome.kind, Bounced, "none of them has it");
+    assert_eq!(tally.finish(Again::OnSchedule)[0].outcome.kind, Bounced, "none of them has it");
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn an_attempt_adds_up_over_hosts() {
     let dot = judge(Failure { stage: Stage::Dot, cause: Cause::Unanswered }, &context);
     tally.ruled(&[3], &dot, Some(&two));
     assert!(tally.is_settled() && tally.is_ambiguous());
-    let ended = tally.finish();
+    let ended = tally.finish(Again::OnSchedule);
     let kinds: Vec<_> = ended.iter().map(|ended| ended.outcome.kind).collect();
     assert_eq!(kinds, [Bounced, OutcomeKind::Delivered, OutcomeKind::Delivered, Deferred]);
     assert_eq!(ended[1].outcome.host, Some(two));
@@ -184,7 +185,7 @@ fn too_many_is_tried_again_at_once_and_nobody_is_left_without_an_outcome() {
     let mut tally = Tally::new([0, 1]);
     let context = Context { accepted: 1, ..Context::default() };
     tally.ruled(&[0], &judged(Stage::Rcpt, "452 4.5.3 too many", &context), None);
-    let ended = tally.finish();
+    let ended = tally.finish(Again::OnSchedule);
     assert_eq!(ended[0].again, Again::AtOnce);
     assert_eq!((ended[1].outcome.kind, ended[1].again), (Deferred, Again::OnSchedule));
 }
@@ -194,7 +195,7 @@ fn the_end_of_time_tells_what_was_heard_last() {
     let ruling = judged(Stage::Rcpt, "450 4.2.1 slow down", &Context::default());
     let mut tally = Tally::new([4]);
     tally.ruled(&[4], &ruling, Some(&host("mx.example")));
-    let last = tally.finish().remove(0).outcome;
+    let last = tally.finish(Again::OnSchedule).remove(0).outcome;
     let end = expired(4, Some(&last));
     assert_eq!((end.kind, end.status.to_string(), end.stage), (Bounced, "5.4.7".to_owned(), Stage::Expiry));
     assert!(end.explanation.as_str().ends_with("450 4.2.1 slow down"));
@@ -234,4 +235,22 @@ proptest! {
             prop_assert_eq!(ruling.next, Next::Stop);
         }
     }
+}
+
+#[test]
+fn what_is_heeded_defers_as_before_but_ends_the_attempt_and_comes_soon() {
+    let reply = judged(Stage::Mail, "421 4.7.0 rate limited", &Context::default());
+    assert!(reply.can_be_heeded());
+    assert_eq!((reply.next, reply.feedback), (Next::NextHost, Some(Feedback::Bad)));
+    let heeded = reply.heeding(Asked::Slower);
+    assert_eq!((heeded.kind, heeded.next, heeded.feedback), (Deferred, Next::Stop, None));
+    let mut tally = Tally::new([0, 1]);
+    tally.ruled(&[0], &heeded, None);
+    let ended = tally.finish(Again::Soon);
+    assert_eq!(ended.iter().map(|one| one.again).collect::<Vec<_>>(), [Again::Soon, Again::Soon]);
+    let suspended = judged(Stage::Mail, "421 4.7.0 [TSS04]", &Context::default());
+    assert!(!suspended.heeding(Asked::Suspend(std::time::Duration::from_secs(60))).is_soon);
+    let full = Context { accepted: 3, ..Context::default() };
+    assert!(!judged(Stage::Rcpt, "452 4.5.3 too many", &full).can_be_heeded());
+    assert!(!judged(Stage::Mail, "550 5.7.1 rate limited", &Context::default()).can_be_heeded());
 }

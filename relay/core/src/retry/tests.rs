@@ -137,3 +137,13 @@ fn waits_are_bounded_and_asked_ones_kept() {
     lane.hold_off(now, minutes(1));
     assert_eq!(lane.wakes(now), Some(now.after(minutes(600))), "never shorter than it waits already");
 }
+
+#[test]
+fn who_was_only_too_much_at_once_comes_soon_but_not_for_ever() {
+    let schedule = Schedule::default();
+    let waits: Vec<u64> = (1..=5).map(|attempts| schedule.wait_soon(attempts, 1).as_secs()).collect();
+    assert_eq!(waits, [2, 4, 8, 16, 32]);
+    assert_eq!(schedule.wait_soon(6, 1), schedule.wait(6, 1));
+    let hasty = Schedule { initial: Duration::from_secs(1), max: Duration::from_secs(1), ..schedule };
+    assert!(hasty.wait_soon(3, 1) <= Duration::from_secs(1));
+}

@@ -81,6 +81,43 @@ fn what_says_nothing_changes_nothing() {
     assert_eq!((shape.window(), shape.state()), (5, BackoffState::Open));
 }
 
+#[test]
+fn who_wants_fewer_connections_gets_fewer_and_is_not_asked_for_more_soon() {
+    let mut shape = Shape::new(ShapeLimits { start: 20, ..ShapeLimits::default() });
+    for _ in 0..5 {
+        shape.fewer(at(1));
+    }
+    assert_eq!(shape.window(), 15, "they said it of the same twenty");
+    shape.fewer(at(2));
+    assert_eq!(shape.window(), 11);
+    for _ in 0..100 {
+        shape.finished(Some(Feedback::Good), at(3), 1);
+    }
+    assert_eq!(shape.window(), 11);
+    for _ in 0..20 {
+        shape.finished(Some(Feedback::Good), at(603), 1);
+    }
+    assert_eq!(shape.window(), 12);
+    for second in 604..640 {
+        shape.fewer(at(second));
+    }
+    assert_eq!(shape.window(), 1);
+    assert!(!shape.fewer(at(650)), "who wants fewer than one wants none");
+}
+
+#[test]
+fn who_wants_nothing_for_a_time_gets_nothing_then_one_then_more() {
+    let mut shape = Shape::new(ShapeLimits::default());
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(shape.suspend(at(10), hour), Change::Suspended(hour));
+    assert_eq!(shape.finished(Some(Feedback::Good), at(11), 1), Change::None, "this was under way");
+    assert_eq!(shape.wakes(at(3_600)), Some(at(3_610)));
+    assert_eq!(shape.room(at(3_610), 0), 1);
+    shape.started(at(3_610));
+    assert_eq!(shape.finished(Some(Feedback::Good), at(3_611), 1), Change::MoreRoom);
+    assert_eq!(shape.room(at(3_611), 0), 2);
+}
+
 proptest! {
     #[test]
     fn the_window_stays_in_bounds_and_never_stands_still_forever(

@@ -1,4 +1,4 @@
-//! The way to the right to send: a place at the site, and what the whole fleet's limits ask for.
+//! The way to the right to send: a place at the site, and what its pace and the whole fleet's limits ask for.
 //! **Owns:** in which order they are asked, what waits with its connection and what goes back. **Never:** counts.
 //! What waits for little is asked last: a slot is kept as long as a connection, a token is used at once.
 
@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::limits::urgency;
 use postrider_mail::ReversePath;
+use postrider_queue::limit::Limiter;
 use tokio::time::Instant;
 
 use super::{Held, Lease, NoConnection, NotTried, Order, Permit, PutOff, Room, Run, Shared, Site, Who};
@@ -34,7 +35,12 @@ pub(super) fn who<'a>(order: &Order<'a>) -> Who<'a> {
 /// Mail that a limit lets wait. Counts it.
 pub(super) fn not_tried(shared: &Shared, put_off: PutOff) -> NotTried {
     shared.metrics.outbound.limit_waits.with_label_values(&[put_off.limited.limiter.as_str()]).inc();
-    let why = "a limit of the fleet lets it wait";
+    let why = match put_off.limited.limiter {
+        Limiter::Pace => "the far side wants mail slower",
+        Limiter::MessageRate | Limiter::ConnectionRate | Limiter::Connections => {
+            "a limit of the fleet lets it wait"
+        }
+    };
     NotTried { wait: put_off.limited.wait, why, is_site_down: false, put_off: Some(put_off) }
 }
 
@@ -46,9 +52,7 @@ pub(super) async fn connection(
     who: Who<'_>,
 ) -> Result<Place, NotTried> {
     let not_tried = |wait, why, is_site_down| NotTried { wait, why, is_site_down, put_off: None };
-    if let Some(Err(put_off)) = site.fleet.messages.as_ref().map(|gate| gate.look(who)) {
-        return Err(self::not_tried(shared, put_off));
-    }
+    site.look(who).map_err(|put_off| self::not_tried(shared, put_off))?;
     match site.pulse.start(shared.clock.now()) {
         Room::For(limit) => site.pool.admit(limit),
         Room::Suspended(wait) => return Err(not_tried(wait, "the site is suspended", true)),
@@ -113,10 +117,12 @@ impl Run<'_> {
 
     /// Asks whether the message may be sent now. If not, the attempt is over, unless others of it have it: then it waits here.
     pub(super) async fn may_send(&mut self, has_begun: bool) -> bool {
-        let Some(gate) = &self.site.fleet.messages else { return true };
+        if self.is_asked() {
+            return false;
+        }
         let until = (Instant::now() + WAIT_MAX).min(self.fence.until);
         loop {
-            match gate.token(self.who).await {
+            match self.site.may_send(self.who).await {
                 Ok(()) => return true,
                 Err(put_off) if has_begun && Instant::now() + put_off.limited.wait < until => {
                     tokio::select! {

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Instant as Clocked};
 
 use postrider_core::{
-    outcome::{self, Cause, Context, Failure, Next, Ruling},
+    outcome::{Cause, Context, Failure, Next, Ruling},
     tls_policy::{self, Intent, Protection},
 };
 use postrider_mail::{FarText, Stage};
@@ -58,7 +58,7 @@ impl Run<'_> {
             if let Some(reported) = &stop.reported {
                 reported.failed(&failure, flaw, &stop.protection, (host, address));
             }
-            let ruling = outcome::judge(failure, &context(stop));
+            let ruling = self.ruling(failure, &context(stop));
             if matches!(ruling.next, Next::ReconnectInClear | Next::GoOnInClear) && intent != Intent::Never {
                 let now = self.shared.clock.now();
                 self.shared.health.remember_broken_tls(host, address.ip(), now);
@@ -67,7 +67,9 @@ impl Run<'_> {
             }
             self.trace.connected += began.elapsed();
             self.source_works();
-            self.shared.health.failed(self.path(address), is_silent);
+            if !self.is_asked() {
+                self.shared.health.failed(self.path(address), is_silent);
+            }
             // Nothing is left to fall back to.
             let next = if charges_nobody(ruling.next) { Next::NextHost } else { ruling.next };
             self.charge(&self.tally.pending(), &Ruling { next, ..ruling }, host);

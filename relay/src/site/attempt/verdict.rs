@@ -3,6 +3,8 @@
 
 use postrider_core::{
     outcome::{Cause, Failure, Lack},
+    providers::Provider,
+    shape::reply::asked_in_words,
     tls_policy::TlsFailure,
 };
 use postrider_mail::{EnhancedCode, FarReply, FarText, ReplyCode, Stage};
@@ -96,13 +98,15 @@ pub(super) fn accepted(answers: &[Answered]) -> u32 {
 }
 
 /// Whether a kept connection turned out to be dead before anything was said on it: closed, or a goodbye (421) where the answer to
-/// MAIL should be.
-pub(super) fn is_stale(answers: &[Answered]) -> bool {
+/// MAIL should be that asks nothing of us.
+pub(super) fn is_stale(answers: &[Answered], provider: Option<&Provider>) -> bool {
     answers.iter().all(|one| {
         one.stage == Stage::Mail
             && match &one.answer {
                 Answer::Failed(client::Failure::Closed | client::Failure::Lost(_)) => true,
-                Answer::Refused(reply) => reply.code.get() == 421,
+                Answer::Refused(reply) => {
+                    reply.code.get() == 421 && asked_in_words(provider, reply).is_none()
+                }
                 Answer::Failed(_) | Answer::Accepted(_) | Answer::NotTried | Answer::Unknown(_) => false,
             }
     })
