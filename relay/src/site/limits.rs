@@ -151,7 +151,7 @@ impl Limits {
 }
 
 /// What a provider is called in the store; by each source it is another one. Every version of every relay must compute the same.
-fn of_provider(name: &ProviderName, source: Option<&SourceName>) -> String {
+fn of_provider(name: &str, source: Option<&SourceName>) -> String {
     match source {
         Some(source) => format!("provider:{name}:{source}"),
         None => format!("provider:{name}"),
