@@ -188,7 +188,7 @@ async fn a_proxy_that_refuses_is_left_out_and_charges_nobody() {
     }
     assert_eq!(peers(&far), [IpAddr::from([127, 0, 0, 3])]);
     assert!(refuses.connections() <= 20, "one that is out isn't asked by everybody");
-    assert_eq!(rig.sites.states().1, 0, "no site is suspended");
+    assert_eq!(rig.sites.states().backing_off, 0, "no site is suspended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
