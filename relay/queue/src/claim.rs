@@ -15,7 +15,7 @@ use crate::{
     connection::{CALL_LIMIT, Purpose, millis},
     error::Unavailable,
     incarnation::Incarnation,
-    lane::ConfigTag,
+    lane::{ConfigTag, Lane},
     partition::Partition,
     record::{
         Delivery, DeliveryId, Message,
@@ -24,6 +24,9 @@ use crate::{
     release::member,
     script,
 };
+
+/// Lanes whose room counts in one call.
+pub const MAX_ROOMS: usize = 64;
 
 /// Grows with each claim of one delivery. With the incarnation it is the fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +76,8 @@ pub struct ClaimRequest {
     pub max: u32,
     /// Of one destination, at most: shared among its flows.
     pub per_destination: u32,
+    /// Lanes that there is little room for, and how much: what could not start is not claimed. Those beyond [`MAX_ROOMS`] don't count.
+    pub rooms: Vec<(Lane, u32)>,
     /// The least urgent class that is claimed; of those below it only what is ending.
     pub least: Class,
     /// Whether one that has to be tried alone may be among them.
@@ -260,6 +265,9 @@ impl Partition {
             request.config.as_str().to_owned(),
             millis(request.longest_wait).to_string(),
         ];
+        let rooms = request.rooms.iter().take(MAX_ROOMS);
+        args.push(rooms.len().to_string());
+        args.extend(rooms.flat_map(|(lane, room)| [lane.to_string(), room.to_string()]));
         let weight = |class: Class| if class <= request.least { class.weight() } else { 0 };
         args.extend(Class::ALL.iter().flat_map(|class| [class.to_string(), weight(*class).to_string()]));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();

@@ -11,10 +11,13 @@ use std::{
 };
 
 use postrider_mail::{Class, Due};
-use postrider_queue::{ClaimRequest, Claimed, ClaimedBatch, Ending, Lane, claim::ClaimError};
+use postrider_queue::{
+    ClaimRequest, Claimed, ClaimedBatch, Ending, Lane,
+    claim::{ClaimError, MAX_ROOMS},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Dispatcher, Slot, desks::Desk, ports::tag};
+use super::{Dispatcher, Slot, Window, desks::Desk, ports::tag};
 use crate::{
     clock,
     config::ConfigSource,
@@ -83,6 +86,7 @@ impl ClaimLoop {
         let request = ClaimRequest {
             max: u32::try_from(room.min(BATCH)).unwrap_or(1),
             per_destination: PER_DESTINATION,
+            rooms: pace.rooms(self.dispatcher.window()),
             least,
             may_take_alone: !self.is_one_alone.load(Ordering::Acquire),
             longest_wait: config.longest_wait(),
@@ -133,6 +137,7 @@ impl ClaimLoop {
         }
         // What had to be given back would only be claimed and given back again: not at once, and if nothing else was due, not soon.
         let has_room_for_all = back.is_empty();
+        pace.had_no_room(back.iter().map(|(claimed, _)| &claimed.delivery.lane));
         self.give_back(back).await;
         pace.found(started);
         match (started, has_room_for_all) {
@@ -176,21 +181,44 @@ fn skew(theirs: Due) -> Duration {
     ours.until(theirs).max(theirs.until(ours))
 }
 
-/// How often the queue is asked.
+/// How often the queue is asked, and for what not.
 struct Pace {
     last_found: Option<tokio::time::Instant>,
     failures: u32,
+    /// Lanes that lately had more than there was room for.
+    crowded: Vec<Lane>,
 }
 
 impl Pace {
     const fn new() -> Self {
-        Self { last_found: None, failures: 0 }
+        Self { last_found: None, failures: 0, crowded: Vec::new() }
     }
 
     fn found(&mut self, started: usize) {
         if started > 0 {
             self.last_found = Some(tokio::time::Instant::now());
         }
+    }
+
+    /// What was claimed of these couldn't start.
+    fn had_no_room<'a>(&mut self, lanes: impl Iterator<Item = &'a Lane>) {
+        for lane in lanes {
+            if self.crowded.len() < MAX_ROOMS && !self.crowded.contains(lane) {
+                self.crowded.push(lane.clone());
+            }
+        }
+    }
+
+    /// How much of such lanes can start now. One that has room for all that is claimed of it is forgotten.
+    fn rooms(&mut self, window: &Window) -> Vec<(Lane, u32)> {
+        let room = |lane: &Lane| {
+            let room = window.room_of(lane, PER_DESTINATION as usize);
+            u32::try_from(room).unwrap_or(PER_DESTINATION)
+        };
+        let rooms = self.crowded.drain(..).map(|lane| (room(&lane), lane));
+        let rooms: Vec<_> = rooms.filter(|(room, _)| *room < PER_DESTINATION).collect();
+        self.crowded.extend(rooms.iter().map(|(_, lane)| lane.clone()));
+        rooms.into_iter().map(|(room, lane)| (lane, room)).collect()
     }
 
     /// Until something is next due, but not for longer than others' mail may wait unseen.

@@ -143,14 +143,9 @@ impl Window {
                 return None;
             }
             at_work = known.at_work;
-            is_proven = known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR);
+            is_proven = known.is_proven(now);
         }
-        let free = self.free(&state, lane.class, is_proven);
-        if free == 0 {
-            return None;
-        }
-        let left = (free / DESTINATION_SHARE).max(DESTINATION_FLOOR).saturating_sub(at_work);
-        if of_flow >= left * FLOW_SHARE {
+        if !may_start(self.free(&state, lane.class, is_proven), at_work, of_flow) {
             return None;
         }
         let destination = owned(&mut state, lane);
@@ -185,6 +180,20 @@ impl Window {
     /// How many deliveries of a class, to destinations that nothing is known of, could start now.
     pub fn room(&self, class: Class) -> usize {
         self.free(&self.lock(), class, false)
+    }
+
+    /// How many more deliveries of a lane could start now, `most` at most, were neither it nor its destination to wait for anything.
+    pub fn room_of(&self, lane: &Lane, most: usize) -> usize {
+        let state = self.lock();
+        let known = state.destinations.get(&lane.destination());
+        let is_proven = known.is_some_and(|known| known.is_proven(Instant::now()));
+        let at_work = known.map_or(0, |known| known.at_work);
+        let of_flow = known.and_then(|known| known.flows.iter().find(|flow| flow.flow == lane.flow));
+        let of_flow = of_flow.map_or(0, |flow| flow.at_work);
+        let free = self.free(&state, lane.class, is_proven);
+        // Each that starts leaves less to the next one.
+        let starts = |more: &usize| may_start(free.saturating_sub(*more), at_work + more, of_flow + more);
+        (0..most).take_while(starts).count()
     }
 
     /// How many slots are taken.
@@ -271,7 +280,7 @@ impl Window {
         let mut state = self.lock();
         let is_crowded = state.destinations.len() > REMEMBERED_DESTINATIONS;
         state.destinations.retain(|_, known| {
-            let is_proven = known.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR);
+            let is_proven = known.is_proven(now);
             let is_still = |pause: Option<Pause>| pause.is_some_and(|pause| pause.until > now);
             known.flows.retain(|flow| flow.at_work > 0 || is_still(flow.limited));
             let is_paused = is_still(known.suspended) || !known.flows.is_empty();
@@ -283,6 +292,12 @@ impl Window {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether another delivery may start, with so much free, and so many at work of its destination and of its flow.
+fn may_start(free: usize, at_work: usize, of_flow: usize) -> bool {
+    let left = (free / DESTINATION_SHARE).max(DESTINATION_FLOOR).saturating_sub(at_work);
+    free > 0 && of_flow < left * FLOW_SHARE
 }
 
 /// How much of the window stays for the classes above this one. So they find some whenever they come.
@@ -313,6 +328,10 @@ impl Pause {
 }
 
 impl Destination {
+    fn is_proven(&self, now: Instant) -> bool {
+        self.delivered.is_some_and(|at| now.duration_since(at) < PROVEN_FOR)
+    }
+
     fn flow_mut(&mut self, flow: Option<Flow>) -> Option<&mut FlowState> {
         self.flows.iter_mut().find(|known| known.flow == flow)
     }

@@ -2,8 +2,8 @@
 -- lanes, classes by weight, a few of each destination, shared among its lanes, the lane looked at longest ago first. Sets when each lane is
 -- looked at next.
 -- KEYS: meta, pods, claims:INC, expiry, suspended, lanes:CLASS for each class. ARGV: prefix, INC, most, most per destination, 1 if one that
--- must be tried alone may be among them, config tag, longest wait in ms, then name and weight of each class in the order of
--- KEYS; of a class without weight nothing is claimed that isn't ending.
+-- must be tried alone may be among them, config tag, longest wait in ms, how many lanes there is little room for, name and room of each,
+-- then name and weight of each class in the order of KEYS; of a class without weight nothing is claimed that isn't ending.
 -- Answers {"fenced"} | {"ok", now, next time something is due or "", claims}; a claim is {member, number, ending (E expired, B bounce,
 -- or empty), alone, chunks, m, lane, expiry, recipients, addressees, history, report, crashes, wish, let go}.
 -- Invariants: I3, I6. Refused to a fenced incarnation. O(log n) in the queue's size for each delivery that it returns.
@@ -14,10 +14,12 @@ local ALONE_FROM, ALONE_WAIT = 2, 50
 if not is_live(incarnation) then return {'fenced'} end
 
 -- The classes that have lanes due, and how many lanes of each destination are.
-local classes, total_weight, due_lanes = {}, 0, {}
-for at = 8, #ARGV, 2 do
+local classes, total_weight, due_lanes, rooms = {}, 0, {}, {}
+local first_class = 9 + 2 * tonumber(ARGV[8])
+for at = 9, first_class - 2, 2 do rooms[ARGV[at]] = tonumber(ARGV[at + 1]) end
+for at = first_class, #ARGV, 2 do
   local weight = tonumber(ARGV[at + 1])
-  local lanes = weight > 0 and redis.call('ZRANGEBYSCORE', KEYS[6 + (at - 8) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8) or {}
+  local lanes = weight > 0 and redis.call('ZRANGEBYSCORE', KEYS[6 + (at - first_class) / 2], '-inf', digits(now), 'LIMIT', 0, most + 8) or {}
   if #lanes > 0 then
     classes[#classes + 1] = {lanes = lanes, weight = weight}
     total_weight = total_weight + weight
@@ -92,7 +94,8 @@ local function take_from(lane, left, room)
     if entries[2] and is_past(entries[2], tag) then write('HDEL', KEYS[5], destination) end
   end
   local share = math.ceil(math.min(per_destination, room) / due_lanes[destination])
-  local name, wanted, took = key('lane:' .. lane), math.min(share, per_destination - has, left), 0
+  local wanted = math.min(share, per_destination - has, left, rooms[lane] or left)
+  local name, took = key('lane:' .. lane), 0
   local first = redis.call('ZRANGE', name, 0, wanted, 'WITHSCORES')
   local next_look, has_more = nil, #first / 2 > wanted
   for at = 1, #first, 2 do

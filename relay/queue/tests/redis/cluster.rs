@@ -95,6 +95,7 @@ async fn a_partition_waits_while_its_slot_moves_and_goes_on_where_it_went() {
         per_destination: 1,
         least: Class::Bulk,
         may_take_alone: true,
+        rooms: Vec::new(),
         longest_wait: crate::world::LONGEST_WAIT,
         config: ConfigTag::new(""),
     };

@@ -186,3 +186,18 @@ async fn bulk_mail_leaves_room_for_what_is_more_urgent() {
     drop(bulk);
     assert!(window.room(Class::Bulk) > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_room_of_a_lane_is_as_many_as_start() {
+    for taken in [0, 5, 40, 200, 380] {
+        let window = Window::new(512);
+        let others: Vec<Slot> =
+            (0..taken).filter_map(|n| window.reserve(&flow(&format!("o{}.example", n % 60), n))).collect();
+        let beside: Vec<Slot> =
+            (0..taken / 8).filter_map(|_| window.reserve(&flow("far.example", 2))).collect();
+        let lane = flow("far.example", 1);
+        assert!(window.room_of(&lane, 3) <= 3);
+        let room = window.room_of(&lane, 512);
+        assert_eq!(fill(&window, &lane).len(), room, "beside {} and {}", others.len(), beside.len());
+    }
+}

@@ -185,6 +185,7 @@ impl Run {
             per_destination,
             least: Class::Bulk,
             may_take_alone,
+            rooms: Vec::new(),
             longest_wait: crate::world::LONGEST_WAIT,
             config: self.config.clone(),
         };
@@ -234,6 +235,7 @@ impl Run {
             per_destination: 3,
             least: Class::Bulk,
             may_take_alone: true,
+            rooms: Vec::new(),
             longest_wait: crate::world::LONGEST_WAIT,
             config: self.config.clone(),
         };

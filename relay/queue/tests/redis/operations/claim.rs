@@ -154,6 +154,7 @@ async fn a_long_lane_does_not_hold_up_a_short_one() {
         per_destination: 4,
         least: Class::Bulk,
         may_take_alone: true,
+        rooms: Vec::new(),
         longest_wait: crate::world::LONGEST_WAIT,
         config: config(),
     };
@@ -309,6 +310,7 @@ async fn a_lane_that_a_person_suspended_stays_so_however_short_the_longest_wait_
         per_destination: 4,
         least: Class::Bulk,
         may_take_alone: true,
+        rooms: Vec::new(),
         longest_wait: Duration::from_millis(20),
         config: config(),
     };

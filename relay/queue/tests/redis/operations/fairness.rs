@@ -39,6 +39,7 @@ async fn claim(pod: &Pod, max: u32, per_destination: u32, least: Class) -> Vec<C
         per_destination,
         least,
         may_take_alone: true,
+        rooms: Vec::new(),
         longest_wait: world::LONGEST_WAIT,
         config: config(),
     };
@@ -171,6 +172,7 @@ async fn under_another_config_a_suspension_holds_for_no_flow() {
         per_destination: 10,
         least: Class::Bulk,
         may_take_alone: true,
+        rooms: Vec::new(),
         longest_wait: world::LONGEST_WAIT,
         config: other,
     };
@@ -248,4 +250,37 @@ async fn who_names_a_destination_means_all_its_flows() {
     };
     assert_eq!(listed(world::lane("far.example")).await, 7);
     assert_eq!(listed(lane_of_flow("far.example", 2)).await, 2);
+}
+
+#[tokio::test]
+async fn of_a_lane_that_there_is_little_room_for_no_more_is_claimed_and_others_come_first() {
+    let (_server, pod) = start().await;
+    let (full, narrow, free) =
+        (world::lane("full.example"), world::lane("narrow.example"), world::lane("free.example"));
+    for lane in [&full, &narrow, &free] {
+        enqueue(&pod, lane, 9).await;
+    }
+    let request = ClaimRequest {
+        max: 9,
+        per_destination: 5,
+        rooms: vec![(full.clone(), 0), (narrow.clone(), 2)],
+        least: Class::Bulk,
+        may_take_alone: true,
+        longest_wait: world::LONGEST_WAIT,
+        config: config(),
+    };
+    let claimed = async |request: &ClaimRequest| {
+        let batch = pod.partition.claim(request).await.expect("an answer");
+        assert_eq!(batch.next.map(|next| next <= batch.now), Some(true), "what was left is due");
+        let mut counts = [0; 3];
+        for one in batch.claimed {
+            let at = [&full, &narrow, &free].iter().position(|lane| **lane == one.delivery.lane);
+            counts[at.expect("one of them")] += 1;
+        }
+        counts
+    };
+    assert_eq!(claimed(&request).await, [0, 2, 5]);
+    assert_eq!(claimed(&request).await, [0, 2, 4]);
+    let elsewhere = ClaimRequest { rooms: Vec::new(), ..request };
+    assert_eq!(claimed(&elsewhere).await, [5, 4, 0], "another relay has room");
 }

@@ -123,6 +123,7 @@ impl Pod {
                 per_destination: max,
                 least: Class::Bulk,
                 may_take_alone: true,
+                rooms: Vec::new(),
                 longest_wait: crate::world::LONGEST_WAIT,
                 config: config(),
             })

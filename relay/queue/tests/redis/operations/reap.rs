@@ -160,6 +160,7 @@ async fn only_one_is_tried_alone_at_a_time() {
         per_destination: 10,
         least: Class::Bulk,
         may_take_alone: false,
+        rooms: Vec::new(),
         longest_wait: crate::world::LONGEST_WAIT,
         config: config(),
     };

@@ -137,6 +137,7 @@ impl Queue {
             per_destination: 32,
             least: Class::Bulk,
             may_take_alone: true,
+            rooms: Vec::new(),
             longest_wait: EXPIRES_IN,
             config: ConfigTag::new("bench"),
         };
