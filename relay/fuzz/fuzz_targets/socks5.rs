@@ -39,7 +39,10 @@ fuzz_target!(|bytes: &[u8]| {
             assert!((7..=262).contains(&taken));
             assert_eq!(read(&longer), Some(Ok(taken)), "what follows is the far side's");
             for at in 0..taken {
-                assert!(matches!(reply(&answer[..at]), Ok(Reply::More(_))), "a part of a reply is waited for");
+                assert!(
+                    matches!(reply(&answer[..at]), Ok(Reply::More(_))),
+                    "a part of a reply is waited for"
+                );
             }
         }
         Some(Err(fault)) => {
