@@ -82,11 +82,8 @@ impl Stage {
             Topology::Cluster => Replicas::cluster(&mut world).await?,
         };
         world.manifests.write("relay.yaml", &relay(plan))?;
-        let protection = if plan.is_protected {
-            Some(Protection::new(world.folder(), &world.manifests)?)
-        } else {
-            None
-        };
+        let protection =
+            if plan.is_protected { Some(Protection::new(world.folder(), &world.manifests)?) } else { None };
         for (name, lines) in ground.rules {
             world.manifests.write(&format!("{name}.yaml"), &rule(name, lines))?;
         }
