@@ -105,8 +105,8 @@ impl ClaimLoop {
 
     /// The least urgent class that there is room for, and how much: the most urgent mail finds room for longest.
     fn room(&self) -> Option<(Class, usize)> {
-        let rooms = Class::ALL.iter().rev().map(|class| (*class, self.dispatcher.window().room(*class)));
-        rooms.into_iter().find(|(_, room)| *room > 0)
+        let mut rooms = Class::ALL.iter().rev().map(|class| (*class, self.dispatcher.window().room(*class)));
+        rooms.find(|(_, room)| *room > 0)
     }
 
     async fn start(&self, batch: ClaimedBatch, request: &ClaimRequest, pace: &mut Pace) -> Duration {

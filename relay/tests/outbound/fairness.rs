@@ -34,7 +34,7 @@ async fn crowded(parts: ConfigParts, class: Class, far: &FarSide) -> Rig {
     let rig = Rig::with(paused, Waits::shortened_for_tests(300)).await;
     let start = Start::After(Duration::ZERO);
     let enqueues = (0..MANY).map(|_| rig.enqueue_by(class, mail_from(NEWS), start.clone()));
-    stream::iter(enqueues).buffer_unordered(16).for_each(async |_| {}).await;
+    stream::iter(enqueues).buffer_unordered(16).for_each(|_| async {}).await;
     rig.config.send_replace(Arc::new(Config::from(parts)));
     // The burst is gone, and the limit lets the others wait.
     until("some have gone", || async { far.messages().len() > 20 }).await;
