@@ -63,7 +63,7 @@ pub struct EgressSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = text::HOST_NAME))]
     pub hostname: Option<String>,
-    /// IPv4 or IPv6: only far sides' addresses of that kind are used. If absent both are, but for an address, whose own kind it is.
+    /// IPv4 or IPv6. Only far sides at such addresses are sent to; if absent, both, but from an address its own kind only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_family: Option<IpFamily>,
     /// An address that the pods have (by hostNetwork, or another network interface): connections come from it. A pod without it
@@ -83,7 +83,7 @@ fn one() -> i32 {
     1
 }
 
-/// A kind of IP address.
+/// IPv4 or IPv6. Only far sides at such addresses are sent to; if absent, both, but from an address its own kind only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum IpFamily {
     /// Version 4.
