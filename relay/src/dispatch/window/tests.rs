@@ -139,7 +139,7 @@ async fn a_flow_finds_room_whatever_another_has_and_then_both_have_the_same() {
         few.extend(window.reserve(&password));
     }
     let (most, least) = (many.len().max(few.len()), many.len().min(few.len()));
-    assert!(most - least <= 2, "{} and {}", many.len(), few.len());
+    assert!(most - least <= 4, "{} and {}", many.len(), few.len());
     assert!(window.reserve(&lane("other.example")).is_some());
 }
 
