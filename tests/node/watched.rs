@@ -29,7 +29,8 @@ const SPEC: &str = "  replicas: 2
   - {name: smtp, port: 25, allowedClients: {cidrs: [10.0.0.0/8]}, tls: {certificateRef: {name: mail-tls}}}
   - {name: submission, port: 587, tls: {mode: Required, certificateRef: {name: mail-tls}}, auth: {usersRef: {name: users}}}
   drain: {delay: 1s, timeout: 10s}
-  defaults: {retry: {initial: 5s, max: 10s}}
+  egressPools: [{name: main, sources: [{name: pod}]}]
+  defaults: {retry: {initial: 5s, max: 10s}, egress: {pool: main}}
 ";
 /// Mail of one kind.
 struct Kind {
