@@ -21,8 +21,12 @@ use crate::{
 pub const DURABLE: &[(&str, &str)] =
     &[("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
 /// And those that the operator's Redis has besides, as far as they matter to tests.
-const OWN: &[(&str, &str)] =
-    &[("save", "\"\""), ("rdbcompression", "no"), ("auto-aof-rewrite-min-size", "1gb")];
+const OWN: &[(&str, &str)] = &[
+    ("save", "\"\""),
+    ("rdbcompression", "no"),
+    ("auto-aof-rewrite-min-size", "1gb"),
+    ("hash-max-listpack-entries", "64"),
+];
 
 /// How a server is started.
 #[derive(Debug, Clone, Default)]
