@@ -11,7 +11,7 @@ mod rules;
 mod sources;
 
 use postrider_core::config::Config;
-use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
 pub use config::ConfigMetrics;
 pub use outbound::OutboundMetrics;
@@ -50,7 +50,7 @@ pub struct Metrics {
     /// Incarnations reaped by this relay.
     pub reaps: IntCounter,
     /// How much of the lease was left at the last heartbeat's confirmation, in seconds, smallest of all partitions.
-    pub lease_margin: prometheus::Gauge,
+    pub lease_margin: Gauge,
     /// When each listener's certificate ends, in seconds since 1970.
     pub certificate_not_after: GaugeVec,
     /// What goes on towards far sides.
@@ -73,7 +73,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let register = Register(&registry);
-        register_build(&registry)?;
+        build(&register)?;
         Ok(Self {
             messages_accepted: register.counters(
                 "postrider_messages_accepted_total",
@@ -116,13 +116,17 @@ impl Metrics {
                 "Claims that were another relay's when settled.",
             )?,
             reaps: register.counter("postrider_reaps_total", "Dead relays whose claims this relay took over.")?,
-            lease_margin: register_lease_margin(&registry)?,
-            certificate_not_after: register_certificates(&registry)?,
+            lease_margin: lease_margin(&register)?,
+            certificate_not_after: register.fractions(
+                "postrider_certificate_not_after_seconds",
+                "When the certificate that a listener serves ends, of several the first; renew its Secret before.",
+                &["listener"],
+            )?,
             outbound: OutboundMetrics::new(&register)?,
-            config: ConfigMetrics::new(&registry)?,
-            rules: RuleMetrics::new(&registry)?,
+            config: ConfigMetrics::new(&register)?,
+            rules: RuleMetrics::new(&register)?,
             sources: SourceMetrics::new(&register)?,
-            queue: QueueMetrics::new(&registry)?,
+            queue: QueueMetrics::new(&register)?,
             registry,
         })
     }
@@ -150,35 +154,23 @@ impl Metrics {
 }
 
 /// Nothing is known before the first heartbeat, and 0 would be an alarm.
-fn register_lease_margin(registry: &Registry) -> Result<prometheus::Gauge, prometheus::Error> {
-    let lease_margin = prometheus::Gauge::new(
+fn lease_margin(register: &Register<'_>) -> Result<Gauge, prometheus::Error> {
+    let margin = register.fraction(
         "postrider_lease_margin_seconds",
         "Time left on the lease when a heartbeat was confirmed; near 0 the relay stops sending.",
     )?;
-    lease_margin.set(f64::NAN);
-    registry.register(Box::new(lease_margin.clone()))?;
-    Ok(lease_margin)
+    margin.set(f64::NAN);
+    Ok(margin)
 }
 
-fn register_certificates(registry: &Registry) -> Result<GaugeVec, prometheus::Error> {
-    let help =
-        "When the certificate that a listener serves ends, of several the first; renew its Secret before.";
-    let opts = Opts::new("postrider_certificate_not_after_seconds", help);
-    let ends = GaugeVec::new(opts, &["listener"])?;
-    registry.register(Box::new(ends.clone()))?;
-    Ok(ends)
-}
-
-fn register_build(registry: &Registry) -> Result<(), prometheus::Error> {
-    let build = IntGaugeVec::new(
-        Opts::new(
-            "postrider_build_info",
-            "1, by the version that runs; two at a time are an upgrade under way.",
-        ),
+fn build(register: &Register<'_>) -> Result<(), prometheus::Error> {
+    let build = register.gauges(
+        "postrider_build_info",
+        "1, by the version that runs; two at a time are an upgrade under way.",
         &["version"],
     )?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    registry.register(Box::new(build))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use postrider_mail::{Mailbox, QueueId, ReversePath};
 use super::ExplainArgs;
 use crate::{
     config::from_manifests,
+    dispatch::ports,
     dns::{Dns, DnsSettings},
 };
 
@@ -47,7 +48,7 @@ pub async fn explain(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
     let target = target.clone();
     let settings =
         if args.dns.is_empty() { DnsSettings::system()? } else { DnsSettings::new(args.dns.clone()) };
-    let finder = Finder { dns: Dns::new(settings)?, destinations: destinations(&config) };
+    let finder = Finder { dns: Dns::new(settings)?, destinations: ports::destinations(&config, &[]) };
     let hosts = finder.hosts(&target, &recipient).await;
     let known: &[Host] = hosts.as_deref().unwrap_or_default();
     let explanation = explanation.at(&config, known.iter().map(|host| &host.name));
@@ -80,14 +81,6 @@ fn listener<'c>(config: &'c Config, args: &'c ExplainArgs) -> Result<&'c str> {
             let known: Vec<&str> = config.listeners.iter().map(|one| one.name.as_str()).collect();
             anyhow::bail!("--listener: found {name:?}; expected one of {}", known.join(", "))
         }
-    }
-}
-
-fn destinations(config: &Config) -> Destinations {
-    Destinations {
-        own_names: vec![config.hostname.clone()],
-        allowed: config.allowed_destinations.clone(),
-        ..Destinations::default()
     }
 }
 

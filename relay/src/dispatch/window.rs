@@ -103,13 +103,14 @@ impl Window {
 
     /// A slot for a new delivery of `lane`; none when it is suspended, limited, on probe, or has its share.
     pub fn reserve(&self, lane: &Lane) -> Option<Slot> {
-        self.take(lane, |known| !known.is_on_probe)
+        self.take(lane, lane.destination(), |known| !known.is_on_probe)
     }
 
     /// A slot for a claimed delivery of `lane`. Also the probe of a destination whose suspension is over; it alone. The queue hands
     /// out nothing of what is suspended: if it does though it has been told, somebody else has resumed it.
     pub fn admit(&self, lane: &Lane) -> Option<Slot> {
-        if let Some(known) = self.lock().destinations.get_mut(&lane.destination()) {
+        let destination = lane.destination();
+        if let Some(known) = self.lock().destinations.get_mut(&destination) {
             let is_told = |pause: &Pause| pause.since.elapsed() > TOLD_WITHIN;
             if known.suspended.as_ref().is_some_and(is_told) {
                 known.resume();
@@ -120,21 +121,21 @@ impl Window {
                 flow.limited = None;
             }
         }
-        self.take(lane, |known| !known.is_on_probe || known.at_work == 0)
+        self.take(lane, destination, |known| !known.is_on_probe || known.at_work == 0)
     }
 
     /// A slot whatever the lane has: for what must end now (expired mail).
     pub fn admit_expired(&self, lane: &Lane) -> Slot {
         let mut state = self.lock();
-        let destination = owned(&mut state, lane);
+        let destination = owned(&mut state, lane.destination());
         self.hand_out(&mut state, destination, lane.flow, false)
     }
 
-    fn take(&self, lane: &Lane, may: impl FnOnce(&Destination) -> bool) -> Option<Slot> {
+    fn take(&self, lane: &Lane, destination: Lane, may: impl FnOnce(&Destination) -> bool) -> Option<Slot> {
         let now = Instant::now();
         let mut state = self.lock();
         let (mut at_work, mut of_flow, mut is_proven) = (0, 0, false);
-        if let Some(known) = state.destinations.get_mut(&lane.destination()) {
+        if let Some(known) = state.destinations.get_mut(&destination) {
             known.end_pauses(now);
             let flow = known.flow_mut(lane.flow);
             let is_limited = flow.as_ref().is_some_and(|flow| flow.limited.is_some());
@@ -148,7 +149,7 @@ impl Window {
         if !may_start(self.free(&state, lane.class, is_proven), at_work, of_flow) {
             return None;
         }
-        let destination = owned(&mut state, lane);
+        let destination = owned(&mut state, destination);
         Some(self.hand_out(&mut state, destination, lane.flow, !is_proven))
     }
 
@@ -218,7 +219,7 @@ impl Window {
     /// The destination of a lane isn't tried for `wait`.
     pub fn suspend(&self, lane: &Lane, wait: Duration) {
         let mut state = self.lock();
-        let destination = owned(&mut state, lane);
+        let destination = owned(&mut state, lane.destination());
         if let Some(known) = state.destinations.get_mut(&*destination) {
             known.suspended = Some(Pause::of(wait));
             known.delivered = None;
@@ -228,7 +229,7 @@ impl Window {
     /// A limit lets the lane wait. Says whether that is news: a suspension for as long says as much.
     pub fn limit(&self, lane: &Lane, wait: Duration) -> bool {
         let mut state = self.lock();
-        let destination = owned(&mut state, lane);
+        let destination = owned(&mut state, lane.destination());
         let Some(known) = state.destinations.get_mut(&*destination) else { return false };
         let pause = Pause::of(wait);
         let is_as_long = |known: Option<Pause>| known.is_some_and(|known| known.until >= pause.until);
@@ -309,9 +310,8 @@ const fn left_to_more_urgent(class: Class, size: usize) -> usize {
     }
 }
 
-/// The name of a lane's destination, which is known from now on.
-fn owned(state: &mut State, lane: &Lane) -> Arc<Lane> {
-    let destination = lane.destination();
+/// The name of a destination, which is known from now on.
+fn owned(state: &mut State, destination: Lane) -> Arc<Lane> {
     if let Some((known, _)) = state.destinations.get_key_value(&destination) {
         return known.clone();
     }

@@ -3,7 +3,9 @@
 
 use std::time::SystemTime;
 
-use prometheus::{Gauge, IntCounter, Registry};
+use prometheus::{Gauge, IntCounter};
+
+use super::Register;
 
 /// Loads of the configuration. Cloning shares them.
 #[derive(Clone)]
@@ -15,18 +17,17 @@ pub struct ConfigMetrics {
 }
 
 impl ConfigMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let load_errors = IntCounter::new(
-            "postrider_config_load_errors_total",
-            "Configurations that could not be loaded; the last good one runs: /v1/config says why.",
-        )?;
-        let loaded_at = Gauge::new(
-            "postrider_config_loaded_timestamp_seconds",
-            "When the configuration was last loaded; older than the last edit means that it did not arrive.",
-        )?;
-        registry.register(Box::new(load_errors.clone()))?;
-        registry.register(Box::new(loaded_at.clone()))?;
-        Ok(Self { load_errors, loaded_at })
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            load_errors: register.counter(
+                "postrider_config_load_errors_total",
+                "Configurations that could not be loaded; the last good one runs: /v1/config says why.",
+            )?,
+            loaded_at: register.fraction(
+                "postrider_config_loaded_timestamp_seconds",
+                "When the configuration was last loaded; older than the last edit means that it did not arrive.",
+            )?,
+        })
     }
 
     /// A configuration was loaded now.

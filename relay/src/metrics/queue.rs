@@ -13,7 +13,9 @@ use postrider_queue::{
     Partition,
     shards::{Shards, Standing},
 };
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
+
+use super::Register;
 
 /// The gauges of the queue. Cloning shares them.
 #[derive(Clone)]
@@ -39,42 +41,31 @@ pub struct QueueMetrics {
 pub struct Ages(BTreeMap<PartitionName, BTreeMap<Class, Duration>>);
 
 impl QueueMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let age = Opts::new(
-            "postrider_queue_oldest_age_seconds",
-            "How long the oldest delivery has been due; grows where mail can't leave.",
-        );
-        let oldest_age = GaugeVec::new(age, &["class"])?;
-        registry.register(Box::new(oldest_age.clone()))?;
-        let round_trips = IntCounterVec::new(
-            Opts::new(
-                "postrider_queue_round_trips_total",
-                "Round trips to the queue's servers; more than three a message means much retrying.",
-            ),
-            &["purpose"],
-        )?;
-        registry.register(Box::new(round_trips.clone()))?;
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
             counted: Arc::default(),
-            round_trips,
-            deliveries: gauge("postrider_queue_deliveries", "Deliveries in the queue.", &["state", "class"])?,
-            oldest_age,
-            shards: gauge(
+            round_trips: register.counters(
+                "postrider_queue_round_trips_total",
+                "Round trips to the queue's servers; more than three a message means much retrying.",
+                &["purpose"],
+            )?,
+            deliveries: register.gauges("postrider_queue_deliveries", "Deliveries in the queue.", &["state", "class"])?,
+            oldest_age: register.fractions(
+                "postrider_queue_oldest_age_seconds",
+                "How long the oldest delivery has been due; grows where mail can't leave.",
+                &["class"],
+            )?,
+            shards: register.gauges(
                 "postrider_queue_shards",
                 "Shards by standing; with none InUse no mail is taken in: see /readyz.",
                 &["standing"],
             )?,
-            lost: gauge(
+            lost: register.gauges(
                 "postrider_queue_lost_deliveries",
                 "Deliveries that were in a lost shard when last seen; bring its volume back or adopt it.",
                 &["shard"],
             )?,
-            lanes: gauge(
+            lanes: register.gauges(
                 "postrider_queue_lanes",
                 "Lanes (class, domain, rule, flow), counted in each shard; many suspended ones are far sides that don't answer.",
                 &["state"],

@@ -2,8 +2,8 @@
 //! **Owns:** a way for each kind of metric. **Never:** a name.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 type Registered<T> = Result<T, prometheus::Error>;
@@ -45,6 +45,16 @@ impl Register<'_> {
 
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Registered<IntGaugeVec> {
         self.known(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// A gauge of fractions.
+    pub(super) fn fraction(&self, name: &str, help: &str) -> Registered<Gauge> {
+        self.known(Gauge::new(name, help)?)
+    }
+
+    /// The same by labels.
+    pub(super) fn fractions(&self, name: &str, help: &str, labels: &[&str]) -> Registered<GaugeVec> {
+        self.known(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Registered<Histogram> {

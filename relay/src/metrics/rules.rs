@@ -8,9 +8,9 @@ use std::{
 
 use postrider_core::config::{Config, RuleName};
 use postrider_mail::OutcomeKind;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::IntCounterVec;
 
-use super::labels;
+use super::{Register, labels};
 
 /// The first rules of a configuration, in its order, are told by name; mail of all further ones is `other`.
 pub const NAMED_RULES: usize = 200;
@@ -24,15 +24,12 @@ pub struct RuleMetrics {
 }
 
 impl RuleMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let recipients = IntCounterVec::new(
-            Opts::new(
-                "postrider_rule_recipients_total",
-                "Recipients' outcomes by the rule that routes them; the first 200 rules by name, the rest as other.",
-            ),
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
+        let recipients = register.counters(
+            "postrider_rule_recipients_total",
+            "Recipients' outcomes by the rule that routes them; the first 200 rules by name, the rest as other.",
             &["rule", "outcome"],
         )?;
-        registry.register(Box::new(recipients.clone()))?;
         Ok(Self { recipients, named: Arc::default() })
     }
 

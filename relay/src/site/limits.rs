@@ -31,6 +31,8 @@ use rate::RateGate;
 pub(crate) use slots::Permit;
 use slots::SlotGate;
 
+/// Who waits for less than this waits with its connection; for more, in the queue.
+pub(super) const SHORT: Duration = Duration::from_millis(100);
 /// How often slots are given back that nobody needs.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// Stores asked at once about slots.

@@ -13,10 +13,8 @@ use postrider_core::{
 };
 use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter};
 
-use super::limits::{PutOff, Who};
+use super::limits::{PutOff, SHORT, Who};
 
-/// Who waits for less than this waits with its connection; for more, in the queue.
-const SHORT: Duration = Duration::from_millis(100);
 /// How often anybody waits with its connection, if others are always faster.
 const PATIENCE: usize = 20;
 

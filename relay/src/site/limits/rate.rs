@@ -24,10 +24,8 @@ use postrider_queue::{
     shards::Shards,
 };
 
-use super::{PutOff, Who};
+use super::{PutOff, SHORT, Who};
 
-/// Who waits for less than this waits with its connection; for more, in the queue.
-const SHORT: Duration = Duration::from_millis(100);
 /// How long anybody waits with its connection, if others are always faster.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long mail waits whose limit's keeper gave no answer.
