@@ -8,6 +8,8 @@ local lane, wait, by, limiter = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lanes = key('lanes:' .. class_of(lane))
 local before = by ~= '' and redis.call('HGET', KEYS[2], lane)
 if before == BY_HAND then return 1 end
+-- What held longer has put lanes off for longer.
+if before and holds_until(before) > now + wait then wake(lane) end
 if limiter then
   local till, whose, _, few = suspension(before or '')
   if whose == by and till > now + wait and not (few and wait > 0) then return 1 end

@@ -159,6 +159,18 @@ async fn a_suspension_is_of_all_flows_and_its_end_wakes_all() {
 }
 
 #[tokio::test]
+async fn a_flow_waits_no_longer_than_the_last_that_is_known_of_its_destination() {
+    let (_server, pod) = start().await;
+    let flow = lane_of_flow("far.example", 1);
+    pod.partition.suspend(&flow, HOUR, &config()).await.expect("an answer");
+    enqueue(&pod, &flow, 1).await;
+    assert!(pod.claim().await.is_empty());
+    pod.partition.suspend(&flow, Duration::from_millis(1), &config()).await.expect("an answer");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let _ = pod.claim_one().await;
+}
+
+#[tokio::test]
 async fn under_another_config_a_suspension_holds_for_no_flow() {
     let (_server, pod) = start().await;
     let other = postrider_queue::ConfigTag::new("other");
