@@ -66,6 +66,10 @@ pub struct EgressSource {
     /// IPv4 or IPv6. Only far sides at such addresses are sent to; if absent, both, but from an address its own kind only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_family: Option<IpFamily>,
+    /// Few messages a day at first, ever more later: for an address that far sides don't know yet. What is beyond goes by the pool's
+    /// other sources, or waits if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
     /// An address that the pods have (by hostNetwork, or another network interface): connections come from it. A pod without it
     /// leaves the source out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +94,19 @@ pub enum IpFamily {
     IPv4,
     /// Version 6.
     IPv6,
+}
+
+/// How many messages a source may carry to each far side while far sides get to know it. All MX hosts of a known provider are one far
+/// side, else those of one set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUp {
+    /// The first day, by UTC, such as "2026-12-01". Before it the source carries nothing.
+    #[schemars(length(min = 10, max = 10), regex(pattern = text::DAY), extend("format" = "date"))]
+    pub start_date: String,
+    /// The most messages to one far side on the first day, on the second, and so on. Behind the last of them there is no limit.
+    #[schemars(length(min = 1, max = 120), inner(range(min = 1, max = 100_000_000)))]
+    pub messages_per_day: Vec<i32>,
 }
 
 /// A SOCKS5 proxy.

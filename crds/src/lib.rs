@@ -28,7 +28,7 @@ pub mod workload;
 pub use dkim::{DkimDomain, DkimKey};
 pub use duration::{Duration, InvalidDuration};
 pub use egress::{
-    Egress, EgressChoice, EgressPool, EgressSource, IdentityCheck, IpFamily, Socks5, TransparentProxy,
+    Egress, EgressChoice, EgressPool, EgressSource, IdentityCheck, IpFamily, Socks5, TransparentProxy, WarmUp,
 };
 pub use listener::{
     AllowedClients, BareLineEnds, Listener, ListenerAuth, ListenerLimits, ListenerTls, Protocol,

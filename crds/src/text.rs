@@ -29,6 +29,8 @@ pub const ADDRESS: &str = r"^.+@[^@\s]+$";
 pub const SENDER: &str = r"^(<>|.+@[^@\s]+)$";
 /// An IP address.
 pub const IP_ADDRESS: &str = "^[0-9a-fA-F.:]+$";
+/// A day.
+pub const DAY: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 /// A network.
 pub const CIDR: &str = "^[0-9a-fA-F.:]+/[0-9]{1,3}$";
 /// GEP-2257.
@@ -57,6 +59,7 @@ pub fn meaning(pattern: &str) -> Option<&'static str> {
         ADDRESS => "an address such as user@example.com",
         SENDER => "an address such as user@example.com, or <> for the null sender",
         IP_ADDRESS => "an IP address such as 203.0.113.10 or 2001:db8::25",
+        DAY => "a day such as 2026-12-01",
         CIDR => "a network such as 10.0.0.0/8 or 2001:db8::/32",
         DURATION => "a duration such as 90s, 5m or 1h30m (units h, m, s, ms; five days are 120h)",
         SIZE => "a size such as 25Mi",

@@ -261,8 +261,8 @@ impl Shared {
         if let Some(site) = sites.get(&key) {
             return site.clone();
         }
-        let source = key.source.as_deref().map(|named| &named.name);
-        let fleet = self.limits.of(&key.hosts, (order.provider, source), &key.limits.fleet);
+        let by = (order.provider, key.source.as_deref());
+        let fleet = self.limits.of(&key.hosts, by, &key.limits.fleet);
         let pace = PaceGate::new(self.clock.clone());
         let site = Arc::new(Site::new(&key, order, self.waits, (fleet, pace)));
         sites.insert(key, site.clone());
@@ -334,8 +334,11 @@ impl Site {
     /// Takes the turn of a message that goes now, and what the fleet's limits ask for.
     async fn may_send(&self, who: Who<'_>) -> Result<(), PutOff> {
         self.pace.turn(who).await?;
-        match &self.fleet.messages {
-            Some(gate) => gate.token(who).await,
+        if let Some(gate) = &self.fleet.messages {
+            gate.token(who).await?;
+        }
+        match &self.fleet.warm_up {
+            Some(gate) => gate.take().await,
             None => Ok(()),
         }
     }

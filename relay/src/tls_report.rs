@@ -15,10 +15,11 @@ use std::{
 };
 
 use postrider_core::{
+    day::Day,
     mta_sts::{self, Kept, Mode},
     mx::Unresolved,
     tls_policy::Protection,
-    tls_report::{Counts, Detail, Observed, PolicyKey, ReportDay, Session, of_unresolved},
+    tls_report::{Counts, Detail, Observed, PolicyKey, Session, of_unresolved},
 };
 use postrider_mail::{Domain, Due, HostName};
 
@@ -32,7 +33,7 @@ use crate::clock;
 const MAX_KEPT: usize = 10_000;
 
 /// A domain's day.
-type Key = (ReportDay, Domain);
+type Key = (Day, Domain);
 
 /// What was counted. Cloning shares.
 #[derive(Clone, Default)]
@@ -54,7 +55,7 @@ impl TlsReports {
     /// With days that end so long from now; for tests.
     pub fn with_midnight_in(wait: Duration) -> Self {
         let now = clock::wall();
-        let left = now.until(ReportDay::of(now).end());
+        let left = now.until(Day::of(now).end());
         Self { ahead: left.saturating_sub(wait), ..Self::default() }
     }
 
@@ -69,7 +70,7 @@ impl TlsReports {
     }
 
     fn add_at(&self, session: Session, now: Due) {
-        let key = (ReportDay::of(now), session.policy.domain.clone());
+        let key = (Day::of(now), session.policy.domain.clone());
         let mut counted = self.lock();
         if counted.len() < MAX_KEPT || counted.contains_key(&key) {
             counted.entry(key).or_default().add(session);
@@ -168,7 +169,7 @@ mod tests {
         let mut taken = reports.take();
         assert_eq!(taken.len(), MAX_KEPT);
         assert!(reports.take().is_empty());
-        let key = (ReportDay::of(Due::from_unix_millis(0)), domain(0));
+        let key = (Day::of(Due::from_unix_millis(0)), domain(0));
         let counts = taken.remove(&key).expect("counted");
         assert_eq!(counts.increments().first().map(|one| one.by), Some(2));
         reports.put_back(key.clone(), counts.clone());

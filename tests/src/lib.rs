@@ -15,6 +15,7 @@ pub mod dns;
 pub mod draw;
 pub mod helm;
 pub mod http;
+mod https;
 pub mod ledger;
 pub mod manifests;
 pub mod metrics;

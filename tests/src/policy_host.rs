@@ -11,12 +11,10 @@ use std::{
 
 use anyhow::Result;
 use rustls::ServerConfig;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::DropGuard;
+
+use crate::https;
 
 /// A running server. Dropping it stops it.
 pub struct PolicyHost {
@@ -40,28 +38,23 @@ pub fn policy(mode: &str, host: &str) -> String {
 impl PolicyHost {
     /// Answers every request with these bytes.
     pub async fn start(address: SocketAddr, tls: Arc<ServerConfig>, response: String) -> Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let stop = CancellationToken::new();
         let asked = Arc::new(AtomicU64::new(0));
-        let (ended, count) = (stop.clone(), asked.clone());
-        tokio::spawn(ended.run_until_cancelled_owned(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
-                // A client that goes away has got what it wanted, or nothing.
-                tokio::spawn(answer(stream, TlsAcceptor::from(tls.clone()), response.clone()));
-            }
-        }));
-        Ok(Self { asked, _stop: stop.drop_guard() })
+        let count = asked.clone();
+        let answer = move |stream| {
+            count.fetch_add(1, Ordering::Relaxed);
+            answer(stream, response.clone())
+        };
+        let stop = https::serve(address, tls, answer).await?;
+        Ok(Self { asked, _stop: stop })
     }
 
-    /// Connections since the start.
+    /// Connections with TLS since the start.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
-async fn answer(stream: TcpStream, tls: TlsAcceptor, response: String) -> Result<()> {
-    let mut stream = tls.accept(stream).await?;
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, response: String) -> Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut request).await? == 0 {

@@ -8,14 +8,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::DropGuard;
 
-use crate::wait::locked;
+use crate::{https, wait::locked};
 
 /// What was posted.
 #[derive(Debug, Clone)]
@@ -39,17 +35,10 @@ impl ReportHost {
         tls: Arc<ServerConfig>,
         statuses: &'static [u16],
     ) -> Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let stop = CancellationToken::new();
         let posted = Arc::<Mutex<Vec<Posted>>>::default();
-        let (ended, book) = (stop.clone(), posted.clone());
-        tokio::spawn(ended.run_until_cancelled_owned(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // A client that goes away has got what it wanted, or nothing.
-                tokio::spawn(answer(stream, TlsAcceptor::from(tls.clone()), book.clone(), statuses));
-            }
-        }));
-        Ok(Self { posted, _stop: stop.drop_guard() })
+        let book = posted.clone();
+        let stop = https::serve(address, tls, move |stream| answer(stream, book.clone(), statuses)).await?;
+        Ok(Self { posted, _stop: stop })
     }
 
     /// All that was posted so far, whatever the answer was.
@@ -59,12 +48,10 @@ impl ReportHost {
 }
 
 async fn answer(
-    stream: TcpStream,
-    tls: TlsAcceptor,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     book: Arc<Mutex<Vec<Posted>>>,
     statuses: &[u16],
 ) -> Result<()> {
-    let mut stream = tls.accept(stream).await?;
     let mut request = Vec::new();
     let end = loop {
         if let Some(end) = memchr::memmem::find(&request, b"\r\n\r\n") {

@@ -4,6 +4,7 @@
 //! a source that goes takes no mail of the others with it.
 
 mod standing;
+mod warm_up;
 
 use std::net::IpAddr;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use standing::Standing;
+pub use warm_up::WarmUp;
 
 use crate::config::{Credentials, HostAddress};
 
@@ -53,6 +55,9 @@ pub struct Source {
     /// The only kind of address that it reaches; any, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<IpFamily>,
+    /// Its first days, if far sides don't know it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
     /// How connections leave.
     pub way: Way,
 }

@@ -242,6 +242,9 @@ fn sources(f: &mut fmt::Formatter<'_>, pool: &Pool) -> fmt::Result {
         let family = source.family.map_or_else(String::new, |family| format!(", to {family} only"));
         let (name, hostname, way) = (&source.name, &source.hostname, &source.way);
         writeln!(f, "  {name:width$}  {share:5.1} %  as {hostname}, {way}{family}")?;
+        if let Some(plan) = &source.warm_up {
+            writeln!(f, "  {:width$}           warm-up: {plan}", "")?;
+        }
     }
     Ok(())
 }

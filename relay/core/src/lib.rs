@@ -8,6 +8,7 @@ pub mod bounce;
 pub mod compile;
 pub mod config;
 pub mod dane;
+pub mod day;
 pub mod dkim;
 pub mod egress;
 pub mod explain;

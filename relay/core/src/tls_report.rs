@@ -5,21 +5,21 @@
 //! RFC 8460.
 
 mod counts;
-mod day;
 mod kind;
 mod mail;
 mod policy;
 mod record;
 mod report;
+mod schedule;
 mod url;
 
 pub use counts::{Counts, Detail, Increment, MAX_DETAILS, MAX_POLICIES, Observed, Session};
-pub use day::ReportDay;
 pub use kind::{Flaw, ResultType, of_unresolved};
 pub use mail::{Letter, pack, render};
 pub use policy::{PolicyKey, PolicyType};
 pub use record::{MAX_DESTINATIONS, Recipients, Record};
 pub use report::{Report, Submitter};
+pub use schedule::leaves;
 pub use url::ReportUrl;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod model;
 pub mod note;
 pub mod partition;
 pub mod preflight;
+pub mod quota;
 pub mod reap;
 pub mod record;
 pub mod release;

@@ -45,6 +45,8 @@ pub enum Limiter {
     Connections,
     /// The pace that a far side asked for.
     Pace,
+    /// Messages in a day by a source that far sides get to know.
+    WarmUp,
 }
 
 /// What was granted.
@@ -60,7 +62,8 @@ pub struct Granted {
 
 impl Limiter {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::MessageRate, Self::ConnectionRate, Self::Connections, Self::Pace];
+    pub const ALL: [Self; 5] =
+        [Self::MessageRate, Self::ConnectionRate, Self::Connections, Self::Pace, Self::WarmUp];
 
     /// The name in the store, in metrics and for people.
     pub const fn as_str(self) -> &'static str {
@@ -69,6 +72,7 @@ impl Limiter {
             Self::ConnectionRate => "connection-rate",
             Self::Connections => "connections",
             Self::Pace => "pace",
+            Self::WarmUp => "warm-up",
         }
     }
 
@@ -162,7 +166,7 @@ pub(crate) fn refused(reason: &str) -> Unavailable {
 }
 
 /// FNV-1a with a final mix: every version of every relay must compute the same.
-fn weight(key: &str, partition: &PartitionName) -> u64 {
+pub(crate) fn weight(key: &str, partition: &PartitionName) -> u64 {
     let bytes = key.bytes().chain([0]).chain(partition.as_str().bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

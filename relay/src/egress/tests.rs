@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 
 fn source(name: &str, family: Option<IpFamily>) -> Source {
     let hostname = HostName::parse("mail.example.com").expect("a name");
-    Source { name: name.into(), weight: 1, hostname, family, way: Way::Direct }
+    Source { name: name.into(), weight: 1, hostname, family, warm_up: None, way: Way::Direct }
 }
 
 fn pool(names: &[&str]) -> Pool {

@@ -1,4 +1,4 @@
-//! Sources of egress pools that fail.
+//! Sources of egress pools that fail, or have carried what they may.
 //! **Owns:** which sources are told by name. **Never:** decides that one has failed.
 
 use std::{
@@ -15,10 +15,11 @@ use super::{Register, labels};
 pub const NAMED_SOURCES: usize = 100;
 const OTHER: &str = "other";
 
-/// Failures of sources. Cloning shares them.
+/// What sources couldn't carry. Cloning shares them.
 #[derive(Clone)]
 pub struct SourceMetrics {
     failures: IntCounterVec,
+    spent: IntCounterVec,
     states: IntGaugeVec,
     names: Arc<RwLock<Names>>,
 }
@@ -36,6 +37,11 @@ impl SourceMetrics {
             failures: register.counters(
                 "postrider_source_failures_total",
                 "Connections that a source of an egress pool could not make, through no fault of the far side; the first 100 sources by name, the rest as other.",
+                &["pool", "source"],
+            )?,
+            spent: register.counters(
+                "postrider_warm_up_spent_total",
+                "Messages for which a source of an egress pool had nothing left of the day, by its warmUp: they leave by another source of the pool, or wait; the first 100 sources by name, the rest as other.",
                 &["pool", "source"],
             )?,
             states: register.gauges(
@@ -57,20 +63,32 @@ impl SourceMetrics {
         let named: BTreeSet<SourceName> = sources.iter().take(NAMED_SOURCES).cloned().collect();
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         for gone in names.named.difference(&named) {
-            labels::forget_all(&self.failures, &[("pool", &gone.pool), ("source", &gone.source)]);
+            for counters in [&self.failures, &self.spent] {
+                labels::forget_all(counters, &[("pool", &gone.pool), ("source", &gone.source)]);
+            }
         }
         for name in &named {
             self.failures.with_label_values(&[&name.pool, &name.source]);
+            self.spent.with_label_values(&[&name.pool, &name.source]);
         }
         *names = Names { named, all: sources.into_iter().collect() };
     }
 
     /// Counts one failure.
     pub fn failed(&self, source: &SourceName) {
+        self.count(&self.failures, source);
+    }
+
+    /// Counts a message for which the source had nothing left of the day.
+    pub fn spent(&self, source: &SourceName) {
+        self.count(&self.spent, source);
+    }
+
+    fn count(&self, counters: &IntCounterVec, source: &SourceName) {
         // Held until it is counted: a source that goes meanwhile leaves no series behind.
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let labels = if names.named.contains(source) { [&*source.pool, &*source.source] } else { [OTHER; 2] };
-        self.failures.with_label_values(&labels).inc();
+        counters.with_label_values(&labels).inc();
     }
 
     /// Failures so far of one that is told by name.

@@ -25,6 +25,7 @@ fn pools() -> Vec<Pool> {
         weight: 1,
         hostname: HostName::parse("mail.example.com").expect("a name"),
         family: None,
+        warm_up: None,
         way: Way::Direct,
     };
     let pool = |number: usize| Pool {

@@ -16,7 +16,7 @@ use postrider_core::{
     shape::{Change, Feedback, reply::Asked},
 };
 use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind};
-use postrider_queue::Claimed;
+use postrider_queue::{Claimed, limit::Limiter};
 use postrider_smtp::client::{Answer, Answered, Transaction};
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ use super::{
 use crate::client::{Connection, Fence, Over};
 
 mod asked;
-mod limited;
+pub(super) mod limited;
 mod opening;
 mod verdict;
 
@@ -125,6 +125,8 @@ pub(super) enum Not {
     Tried(NotTried),
     /// The source failed before anybody was asked: another one may have the order.
     Sent,
+    /// The source has carried what it may today: another one may have the order.
+    Spent(PutOff),
 }
 
 impl From<NotTried> for Not {
@@ -139,6 +141,9 @@ pub(super) async fn run(
     order: &Order<'_>,
     ForClaim { shared, lost, lease }: &ForClaim,
 ) -> Result<Attempt, Not> {
+    if let Some(gate) = &site.fleet.warm_up {
+        gate.look().map_err(Not::Spent)?;
+    }
     let over = Over { lost, stopping: &shared.stopping };
     let started = Clocked::now();
     let who = limited::who(order);
@@ -423,7 +428,12 @@ impl<'a> Run<'a> {
             && !self.is_tried
             && self.feedback.is_none()
         {
-            return Err(limited::not_tried(self.shared, put_off).into());
+            return Err(match put_off.limited.limiter {
+                Limiter::WarmUp => Not::Spent(put_off),
+                Limiter::MessageRate | Limiter::ConnectionRate | Limiter::Connections | Limiter::Pace => {
+                    limited::not_tried(self.shared, put_off).into()
+                }
+            });
         }
         let is_answered = self.feedback == Some(Feedback::Good);
         let untried = self.untried();

@@ -5,6 +5,7 @@
 //! all domains with the same exchangers share it, and what two rules say is counted apart. Where no limit is set there is no gate, and
 //! nobody asks anything.
 
+mod quota;
 mod rate;
 mod slots;
 
@@ -16,7 +17,7 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 use postrider_core::{
-    egress::SourceName,
+    egress::{SourceName, WarmUp},
     limits::{FleetLimits, Owned, Owner, Rate},
     providers::{Counted, Provider},
     tls_policy::Protection,
@@ -27,6 +28,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Turn;
+use crate::egress::NamedSource;
+use quota::QuotaGate;
 use rate::RateGate;
 pub(crate) use slots::Permit;
 use slots::SlotGate;
@@ -50,9 +53,11 @@ pub(super) struct Limits {
 struct Gates {
     rates: HashMap<(String, Rate), Arc<RateGate>>,
     slots: HashMap<(String, u32), Arc<SlotGate>>,
+    quotas: HashMap<(String, WarmUp), Arc<QuotaGate>>,
 }
 
 /// The limits of one site.
+#[derive(Default)]
 pub(super) struct OfSite {
     /// Messages in a time.
     pub(super) messages: Option<Arc<RateGate>>,
@@ -60,6 +65,8 @@ pub(super) struct OfSite {
     pub(super) new_connections: Option<Arc<RateGate>>,
     /// Connections at a time.
     pub(super) connections: Option<Arc<SlotGate>>,
+    /// Messages in a day by its source.
+    pub(super) warm_up: Option<Arc<QuotaGate>>,
 }
 
 /// Whose mail asks.
@@ -96,12 +103,14 @@ impl Limits {
     pub(super) fn of(
         &self,
         hosts: &[(HostName, u16, bool, Protection)],
-        (provider, source): (Option<&Provider>, Option<&SourceName>),
+        (provider, source): (Option<&Provider>, Option<&NamedSource>),
         limits: &FleetLimits,
     ) -> OfSite {
-        if !limits.is_any() {
-            return OfSite { messages: None, new_connections: None, connections: None };
+        let plan = source.and_then(|source| source.source.warm_up.as_ref());
+        if !limits.is_any() && plan.is_none() {
+            return OfSite::default();
         }
+        let source = source.map(|source| &source.name);
         let place = match provider {
             Some(Provider { name, counted: Counted::Together, .. }) => of_provider(name, source),
             Some(Provider { counted: Counted::Apart, .. }) | None => digest(hosts, source),
@@ -125,7 +134,16 @@ impl Limits {
             });
             gate.clone()
         });
-        OfSite { messages, new_connections, connections }
+        let warm_up = plan.map(|plan| {
+            // A provider gets to know a source by all of its hosts.
+            let place = provider.map_or(place, |provider| of_provider(&provider.name, source));
+            let key = format!("{}:{place}", Limiter::WarmUp.as_str());
+            let gate = gates.quotas.entry((key.clone(), plan.clone())).or_insert_with(|| {
+                Arc::new(QuotaGate::new(key, plan.clone(), self.shards.clone(), self.clock.clone()))
+            });
+            gate.clone()
+        });
+        OfSite { messages, new_connections, connections, warm_up }
     }
 
     /// Gives back slots and forgets limits that nobody meets, until `stopped`. A relay that ends needn't give anything back: it
@@ -143,6 +161,7 @@ impl Limits {
             let mut gates = self.lock();
             gates.rates.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused(now));
             gates.slots.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused());
+            gates.quotas.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.look().is_err());
         }
     }
 

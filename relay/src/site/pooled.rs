@@ -6,10 +6,11 @@ use std::{sync::Arc, time::Duration};
 
 use postrider_core::{egress::Pool, outcome};
 use postrider_mail::{EnhancedCode, OutcomeKind, Stage};
+use postrider_queue::limit::Limiter;
 
 use super::{
     Attempt, Exit, ForClaim, NotTried, Order, Shared,
-    attempt::{self, Not},
+    attempt::{self, Not, limited::not_tried},
 };
 use crate::egress::{Choice, NamedSource};
 
@@ -35,22 +36,27 @@ async fn plain(claim: &ForClaim, order: &Order<'_>) -> Result<Attempt, NotTried>
     let site = claim.shared.site(order);
     attempt::run(&site, order, claim).await.map_err(|why| match why {
         Not::Tried(why) => why,
+        Not::Spent(put_off) => not_tried(&claim.shared, put_off),
         Not::Sent => {
             NotTried { wait: ODD_WAIT, why: "it could not be sent", is_site_down: false, put_off: None }
         }
     })
 }
 
-/// Each source fails once at most, so this ends.
+/// Each source comes once at most, so this ends.
 async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<Attempt, NotTried> {
     let shared = &claim.shared;
     let queue_id = order.delivery.id.message.to_string();
     let mut tried: Vec<Arc<NamedSource>> = Vec::new();
+    let mut spent = None;
     loop {
         let choice = shared.sources.choose(pool, &queue_id, |source| order.is_reached_by(source), &tried);
         let source = match choice {
             Choice::By(source) => source,
-            Choice::Out => return Ok(no_way_out(&order, NONE_WORKS)),
+            Choice::Out => match spent {
+                Some(put_off) => return Err(not_tried(shared, put_off)),
+                None => return Ok(no_way_out(&order, NONE_WORKS)),
+            },
             Choice::Unreachable => return Ok(no_way_out(&order, NONE_REACHES)),
         };
         order.source = Some(source.clone());
@@ -60,11 +66,18 @@ async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<
         shared.sources.left(&source);
         match ended {
             Err(Not::Sent) => tried.push(source),
+            Err(Not::Spent(put_off)) => {
+                shared.metrics.sources.spent(&source.name);
+                spent = Some(put_off);
+                tried.push(source);
+            }
             Err(Not::Tried(mut why)) => {
                 why.is_site_down &= is_down_by_all(shared, &mut order, pool, &source);
                 return Err(why);
             }
             Ok(mut attempt) => {
+                // By another source it could go on.
+                attempt.put_off = attempt.put_off.filter(|one| one.limited.limiter != Limiter::WarmUp);
                 if attempt.suspended.is_some() && !is_down_by_all(shared, &mut order, pool, &source) {
                     attempt.suspended = None;
                 }

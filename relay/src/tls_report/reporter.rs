@@ -14,8 +14,9 @@ use std::{
 
 use futures::StreamExt as _;
 use postrider_core::{
+    day::Day,
     mx::Answer,
-    tls_report::{Counts, Record, ReportDay},
+    tls_report::{Counts, Record, leaves},
 };
 use postrider_mail::{Domain, Due};
 use postrider_queue::{
@@ -115,7 +116,7 @@ impl Reporter {
                 (self.record(&domain).await != Record::Absent).then_some((day, domain, counts))
             })
             .buffer_unordered(LOOKUPS);
-        let mut days: BTreeMap<ReportDay, Vec<(Domain, Additions)>> = BTreeMap::new();
+        let mut days: BTreeMap<Day, Vec<(Domain, Additions)>> = BTreeMap::new();
         let mut wanted = std::pin::pin!(wanted);
         while let Some(one) = wanted.next().await {
             let Some((day, domain, counts)) = one else { continue };
@@ -138,7 +139,7 @@ impl Reporter {
         let Some(from) = &config.tls_reports else { return };
         let submitter = Arc::new(from.submitter(&config.hostname));
         let now = self.reports.now();
-        let mut day = ReportDay::of(now);
+        let mut day = Day::of(now);
         let (turns, until) = (AtomicUsize::new(0), Instant::now() + EVERY);
         for _ in 0..DAYS_BEHIND {
             day = day.before();
@@ -187,8 +188,8 @@ impl Reporter {
     }
 
     /// When a domain's report leaves.
-    fn leaves(&self, day: ReportDay, domain: &Domain) -> Due {
-        if self.is_hasty { day.end().after(HASTE * 5) } else { day.leaves(domain) }
+    fn leaves(&self, day: Day, domain: &Domain) -> Due {
+        if self.is_hasty { day.end().after(HASTE * 5) } else { leaves(day, domain) }
     }
 
     pub(super) async fn record(&self, domain: &Domain) -> Record {

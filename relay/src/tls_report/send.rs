@@ -12,8 +12,9 @@ use std::{
 use bytes::Bytes;
 use postrider_core::{
     config::{Config, Signing},
+    day::Day,
     route::Facts,
-    tls_report::{Counts, Letter, Recipients, Record, Report, ReportDay, Submitter, pack, render},
+    tls_report::{Counts, Letter, Recipients, Record, Report, Submitter, leaves, pack, render},
 };
 use postrider_mail::{
     BodyEncoding, Domain, Envelope, Mailbox, Notify, QueueId, Recipient, ReversePath, TlsRequirement,
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy)]
 pub(super) struct Due<'a> {
     /// Its day.
-    pub(super) day: ReportDay,
+    pub(super) day: Day,
     /// Whom it is about.
     pub(super) domain: &'a Domain,
     /// Who reports.
@@ -118,7 +119,7 @@ impl Reporter {
         if to.is_empty() {
             return Sent::Unwanted;
         }
-        let date = due.day.leaves(due.domain);
+        let date = leaves(due.day, due.domain);
         let Due { day, domain, submitter, .. } = *due;
         let message = render(&Letter { report, day, domain, submitter, to, date }, gzip);
         let message = Ready { due, to, text: message.into(), name: name(report.id()) };
@@ -187,7 +188,7 @@ struct Ready<'a> {
 
 impl Ready<'_> {
     fn at(&self) -> u64 {
-        self.due.day.leaves(self.due.domain).unix_millis()
+        leaves(self.due.day, self.due.domain).unix_millis()
     }
 
     /// Nobody wants to hear that a report didn't arrive.

@@ -7,22 +7,25 @@ use std::{
 
 use postrider_core::{
     config::{ConfigParts, HostAddress},
-    egress::{Pool, PoolNumber, ProxyHost, Source, SourceName, Way},
+    day::Day,
+    egress::{Pool, PoolNumber, ProxyHost, Source, SourceName, WarmUp, Way},
 };
 use postrider_mail::{HostName, OutcomeKind, Stage};
+use postrider_queue::{inspect::Suspension, limit::Limiter};
+use postrider_relay::clock;
 use postrider_smtp::timer::Waits;
 
 use crate::{
     far_side::{Act, FarSide, Step},
     proxy::{Proxy, nobody},
-    rig::{Rig, parts, to, to_addresses, until},
+    rig::{Rig, lane, parts, to, to_addresses, until},
 };
 
 const TEXT: &str = "Subject: hello\r\n\r\nhello\r\n";
 
 fn source(name: &str, way: Way) -> Source {
     let hostname = HostName::parse(&format!("{name}.mail.example.com")).unwrap();
-    Source { name: name.into(), weight: 1, hostname, family: None, way }
+    Source { name: name.into(), weight: 1, hostname, family: None, warm_up: None, way }
 }
 
 fn address(last: u8) -> Way {
@@ -238,4 +241,69 @@ async fn a_proxy_that_dies_hands_its_mail_on() {
         rig.ended(id).await;
     }
     assert_eq!(far.messages().len(), 60, "each once");
+}
+
+/// A plan that gives each day the same, from today plus `days` on.
+fn plan(days: u32, messages: u32) -> WarmUp {
+    WarmUp { start: Day::of(clock::wall()).after(days), messages: vec![messages; 3] }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_source_carries_what_the_day_has_for_it_and_the_others_the_rest() {
+    let far = FarSide::usual().await;
+    // Nearly all messages would go by the new one.
+    let new = Source { warm_up: Some(plan(0, 7)), weight: 1_000, ..source("new", address(2)) };
+    let parts = with(parts(to(&[&far])), vec![new, source("old", address(3))]);
+    let began = Day::of(clock::wall());
+    let one = Rig::with(parts.clone(), Waits::shortened_for_tests(300)).await;
+    let other = one.beside(parts.clone()).await;
+    let mut ids = Vec::new();
+    for n in 0..60 {
+        let rig = if n % 2 == 0 { &one } else { &other };
+        ids.push(rig.send("a@app.example", &["b@far.example"], TEXT).await);
+    }
+    for id in &ids {
+        one.ended(id).await;
+    }
+    let by_new = far.messages().iter().filter(|got| got.peer == IpAddr::from([127, 0, 0, 2])).count();
+    assert_eq!(far.messages().len(), 60);
+    if Day::of(clock::wall()) == began {
+        assert_eq!(by_new, 7);
+    }
+    for rig in [&one, &other] {
+        let waits = rig.metrics.outbound.limit_waits.with_label_values(&["warm-up"]).get();
+        assert_eq!(waits, 0, "nothing waits");
+        let outcomes = rig.metrics.outbound.attempts.with_label_values(&["Deferred", "Connect"]).get();
+        assert_eq!(outcomes, 0, "and nothing is deferred");
+        assert!(rig.sites.sources_out().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_that_no_source_may_carry_today_waits_for_it_by_name() {
+    let far = FarSide::usual().await;
+    let early = Source { warm_up: Some(plan(1, 7)), ..source("early", address(2)) };
+    let spent = Source { warm_up: Some(plan(0, 1)), ..source("spent", address(3)) };
+    let rig = rig(&far, vec![early, spent]).await;
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(rig.send("a@app.example", &["b@far.example"], TEXT).await);
+    }
+    until("the limit is named", || async {
+        let lanes = rig.partition.top_lanes(5).await.unwrap();
+        let ours = lanes.into_iter().find(|view| view.lane == lane("b@far.example"));
+        let suspended = ours.and_then(|view| view.suspended);
+        matches!(suspended, Some(Suspension::Limited { limiter: Limiter::WarmUp, .. }))
+    })
+    .await;
+    assert!(far.messages().len() <= 2, "one a day");
+    assert!(!peers(&far).contains(&IpAddr::from([127, 0, 0, 2])), "not before its first day");
+    assert!(rig.metrics.outbound.limit_waits.with_label_values(&["warm-up"]).get() > 0);
+    // It waits for nothing else than that.
+    let parts = with(parts(to(&[&far])), vec![source("new", address(4))]);
+    rig.config.send_replace(std::sync::Arc::new(parts.into()));
+    for id in &ids {
+        rig.ended(id).await;
+    }
+    assert_eq!(far.messages().len(), 10);
 }

@@ -2,12 +2,12 @@
 //! **Owns:** rules and their counting. **Never:** I/O.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::wait::locked;
@@ -82,6 +82,10 @@ pub struct Rule {
     pub each: u32,
     /// How many times since the last.
     passed: u32,
+    /// Only what comes beyond so many in any second.
+    beyond: Option<usize>,
+    /// When the last of those came that aren't beyond.
+    within: VecDeque<Instant>,
     /// What.
     pub act: Act,
 }
@@ -89,7 +93,8 @@ pub struct Rule {
 impl Rule {
     /// For everyone, always.
     pub fn new(at: At, act: Act) -> Self {
-        Self { at, who: Who::Any, times: None, each: 1, passed: 0, act }
+        let within = VecDeque::new();
+        Self { at, who: Who::Any, times: None, each: 1, passed: 0, beyond: None, within, act }
     }
 
     /// A reply for everyone, always.
@@ -106,6 +111,12 @@ impl Rule {
     /// Only one time in so many.
     pub fn one_in(mut self, each: u32) -> Self {
         self.each = each;
+        self
+    }
+
+    /// Only what comes beyond so many in any second.
+    pub fn beyond(mut self, per_second: usize) -> Self {
+        self.beyond = Some(per_second);
         self
     }
 
@@ -156,6 +167,9 @@ impl Rules {
         let fits =
             |rule: &&mut Rule| rule.at == at && rule.times != Some(0) && rule.who.fits(sender, recipients);
         let rule = rules.iter_mut().find(fits)?;
+        if rule.is_within(Instant::now()) {
+            return None;
+        }
         rule.passed += 1;
         if rule.passed < rule.each {
             return None;
@@ -164,6 +178,21 @@ impl Rules {
         rule.times = rule.times.map(|times| times - 1);
         *locked(&self.followed).entry(at).or_default() += 1;
         Some(rule.act.clone())
+    }
+}
+
+impl Rule {
+    /// Whether what comes now is no more than may come in a second.
+    fn is_within(&mut self, now: Instant) -> bool {
+        let Some(per_second) = self.beyond else { return false };
+        while self.within.front().is_some_and(|one| now.duration_since(*one) >= Duration::from_secs(1)) {
+            self.within.pop_front();
+        }
+        let is_within = self.within.len() < per_second;
+        if is_within {
+            self.within.push_back(now);
+        }
+        is_within
     }
 }
 
@@ -178,5 +207,21 @@ impl Who {
             Self::Recipient(wanted) => recipients.iter().any(|address| address.eq_ignore_ascii_case(wanted)),
             Self::Sender(wanted) => sender.eq_ignore_ascii_case(wanted),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_within_a_rate_is_let_through() {
+        let mut rule = Rule::reply(At::Mail, "421 4.7.0 too fast").beyond(2);
+        let begin = Instant::now();
+        let mut passes = |millis| rule.is_within(begin + Duration::from_millis(millis));
+        assert!(passes(0) && passes(10));
+        assert!(!passes(20) && !passes(999));
+        assert!(passes(1_000));
+        assert!(!passes(1_001) && passes(1_010));
     }
 }

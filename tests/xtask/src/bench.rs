@@ -34,7 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     figures::Figures,
-    own::{backlog, besides, failover, fairness, idle, isolation, limits, pair},
+    own::{backlog, besides, failover, fairness, idle, isolation, limits, pace, pair},
     workload::{Far, Workload},
 };
 use crate::{steps::cargo, tools};
@@ -81,6 +81,8 @@ struct Plan {
     limited_sites: usize,
     /// How long a limit is watched.
     limited_for: Duration,
+    /// How long a far side wants mail so fast and no faster.
+    paced_for: Duration,
 }
 
 /// Runs it: first builds what ships, then runs again as built so.
@@ -166,6 +168,7 @@ impl Plan {
                 trickles: 1,
                 limited_sites: 1_000,
                 limited_for: Duration::from_secs(30),
+                paced_for: Duration::from_secs(40),
             };
         }
         Self {
@@ -181,6 +184,7 @@ impl Plan {
             trickles: 3,
             limited_sites: 10_000,
             limited_for: Duration::from_secs(600),
+            paced_for: Duration::from_secs(240),
         }
     }
 
@@ -256,6 +260,9 @@ async fn own(plan: &Plan, figures: &mut Figures) -> Result<()> {
         limits::cost(&reused, rounds, figures).await?;
         limits::waiting(plan.limited_sites, figures).await?;
         limits::exact(plan.limited_for, figures).await?;
+    }
+    if plan.begins("pace", figures) {
+        pace::run(plan.paced_for, figures).await?;
     }
     if plan.begins("two_relays", figures) {
         pair::run(&reused, rounds, figures).await?;

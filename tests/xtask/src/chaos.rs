@@ -13,6 +13,7 @@ mod protection;
 pub(crate) mod remains;
 mod replicas;
 pub(crate) mod run;
+mod shaping;
 pub(crate) mod stage;
 mod strike;
 mod tail;
@@ -73,7 +74,7 @@ pub(crate) struct Chaos {
     /// Keep a line of each run here, and leave out what this build of the relay has passed already.
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// An earlier release's relay, to be mixed in by rolling restarts; then no run signs or verifies.
+    /// An earlier release's relay, to be mixed in by rolling restarts; then no run signs, verifies or is shaped.
     #[arg(long, value_name = "FILE")]
     older: Option<PathBuf>,
 }
@@ -82,7 +83,7 @@ pub(crate) struct Chaos {
 pub(crate) fn main(chaos: &Chaos, relay: &Path) -> Result<()> {
     enter(&chaos.topologies, relay)?;
     let mut allowed = Allowed::parse(&chaos.faults)?;
-    allowed.protection = chaos.older.is_none();
+    allowed.has_older = chaos.older.is_some();
     let results = Results::open(chaos.results.as_deref(), relay)?;
     let plans =
         (chaos.seed..chaos.seed + chaos.runs).map(|seed| Plan::draw(seed, &chaos.topologies, &allowed));

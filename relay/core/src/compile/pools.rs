@@ -10,7 +10,8 @@ use postrider_mail::HostName;
 use super::{Problem, Weight, names, secrets::Secrets, secrets::unusable, shown, treatment::read};
 use crate::{
     config::{Credentials, HostAddress},
-    egress::{IpFamily, Pool, PoolNumber, ProxyHost, Source, Way},
+    day::InvalidDay,
+    egress::{IpFamily, Pool, PoolNumber, ProxyHost, Source, WarmUp, Way},
 };
 
 /// Pools that a MailRelay may have, sources that a pool may have.
@@ -18,6 +19,8 @@ const MOST_POOLS: usize = 16;
 const MOST_SOURCES: usize = 64;
 /// The heaviest source.
 const MOST_WEIGHT: u32 = 1_000;
+/// The most messages of a day of a warm-up.
+const MOST_MESSAGES: u32 = 100_000_000;
 /// What SOCKS5 has room for (RFC 1929 2).
 const CREDENTIAL_BYTES: std::ops::RangeInclusive<usize> = 1..=255;
 
@@ -123,6 +126,7 @@ fn source(
         Some(text) => read(&format!("{field}.hostname"), names::host_name(text), problems)?,
         None => fleet_hostname.clone(),
     };
+    let warm_up = source.warm_up.as_ref().map(|plan| warm_up(plan, &format!("{field}.warmUp"), problems));
     let way = way(source, field, secrets, problems)?;
     let own = match &way {
         Way::Address(address) | Way::Proxy { address, .. } => Some(IpFamily::of(*address)),
@@ -138,7 +142,28 @@ fn source(
         let found = format!("{wanted} beside an address of {own}");
         problems.push(Problem::invalid(format!("{field}.ipFamily"), found, format!("{own}, or nothing")));
     }
-    Some(Source { name: source.name.as_str().into(), weight, hostname, family: own.or(wanted), way })
+    let (name, family) = (source.name.as_str().into(), own.or(wanted));
+    // A plan that can't be read is none to do without.
+    let warm_up = match warm_up {
+        Some(plan) => Some(plan?),
+        None => None,
+    };
+    Some(Source { name, weight, hostname, family, warm_up, way })
+}
+
+fn warm_up(plan: &crds::WarmUp, field: &str, problems: &mut Vec<Problem>) -> Option<WarmUp> {
+    let messages = plan.messages_per_day.iter().enumerate().map(|(day, most)| {
+        names::bounded(*most, MOST_MESSAGES, &format!("{field}.messagesPerDay[{day}]"), problems)
+    });
+    let messages: Vec<u32> = messages.collect();
+    match plan.start_date.parse() {
+        Ok(start) => Some(WarmUp { start, messages }),
+        Err(InvalidDay) => {
+            let expected = names::expected(text::DAY);
+            problems.push(Problem::invalid(format!("{field}.startDate"), shown(&plan.start_date), expected));
+            None
+        }
+    }
 }
 
 fn way(

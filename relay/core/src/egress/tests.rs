@@ -12,6 +12,7 @@ fn source(name: &str, weight: u32) -> Source {
         weight,
         hostname: HostName::parse("mail.example.com").expect("a name"),
         family: None,
+        warm_up: None,
         way: Way::Direct,
     }
 }

@@ -8,8 +8,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use postrider_mail::{Domain, Due, Mailbox};
 
-use super::{Report, ReportDay, Submitter};
-use crate::bounce::encode;
+use super::{Report, Submitter, schedule::seconds};
+use crate::{bounce::encode, day::Day};
 
 /// Characters of base64 in a line (RFC 2045 6.8).
 const LINE: usize = 76;
@@ -20,7 +20,7 @@ pub struct Letter<'a> {
     /// The report.
     pub report: &'a Report,
     /// Its day.
-    pub day: ReportDay,
+    pub day: Day,
     /// The domain that it is about.
     pub domain: &'a Domain,
     /// Who reports.
@@ -104,7 +104,7 @@ fn boundary(from: &Letter<'_>) -> String {
 
 /// RFC 8460 5.1.
 fn file_name(from: &Letter<'_>) -> String {
-    let (begin, end) = from.day.seconds();
+    let (begin, end) = seconds(from.day);
     let by = from.submitter.from.domain().as_str();
     format!("{by}!{}!{begin}!{end}!{}.json.gz", from.domain.as_str(), unique(from))
 }

@@ -4,7 +4,8 @@
 use postrider_mail::{Domain, HostName, Mailbox};
 use serde::Serialize;
 
-use super::{Counts, Detail, PolicyKey, PolicyType, ReportDay, ResultType, counts::Sums};
+use super::{Counts, Detail, PolicyKey, PolicyType, ResultType, counts::Sums, schedule::range};
+use crate::day::Day;
 
 /// Who reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +82,11 @@ struct FailureDetail {
 
 impl Report {
     /// The report of what was counted; none, if nothing was. The same day and domain give the same name, whoever makes it.
-    pub fn of(counts: &Counts, day: ReportDay, domain: &Domain, submitter: &Submitter) -> Option<Self> {
+    pub fn of(counts: &Counts, day: Day, domain: &Domain, submitter: &Submitter) -> Option<Self> {
         if counts.is_empty() {
             return None;
         }
-        let (start_datetime, end_datetime) = day.range();
+        let (start_datetime, end_datetime) = range(day);
         Some(Self {
             organization_name: submitter.organization.clone(),
             date_range: DateRange { start_datetime, end_datetime },
@@ -143,6 +144,6 @@ impl FailureDetail {
 }
 
 /// A message-id without its brackets: it stands in the subject, too (RFC 8460 5.3).
-fn report_id(day: ReportDay, domain: &Domain, submitter: &Submitter) -> String {
+fn report_id(day: Day, domain: &Domain, submitter: &Submitter) -> String {
     format!("{day}.{}@{}", domain.as_str(), submitter.hostname.as_str())
 }

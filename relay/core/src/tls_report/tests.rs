@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::*;
 use crate::{
     dane::{Demand, Tlsa},
+    day::Day,
     mta_sts,
     mx::{DnsFailure, Unresolved},
     tls_policy::{Protection, TlsFailure},
@@ -140,8 +141,8 @@ fn submitter() -> Submitter {
 }
 
 /// The day of RFC 8460 appendix B: 2016-04-01.
-fn day() -> ReportDay {
-    ReportDay::of(Due::from_unix_millis(1_459_500_000_000))
+fn day() -> Day {
+    Day::of(Due::from_unix_millis(1_459_500_000_000))
 }
 
 fn of_the_appendix() -> Counts {

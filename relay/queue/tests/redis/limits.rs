@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_queue::{limit::Rate, slots::Wish};
+use postrider_queue::{limit::Rate, quota::Quota, slots::Wish};
 
 use crate::{server::Server, world};
 
@@ -44,6 +44,54 @@ async fn the_last_of_a_burst_stays_for_who_is_more_urgent() {
         (179..=180).contains(&refused.again_after.as_secs()),
         "it waits for what the others took: {refused:?}"
     );
+}
+
+#[tokio::test]
+async fn two_pods_together_get_no_more_than_a_quota_and_another_name_is_another() {
+    let server = Server::start().await;
+    let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
+    let take = async |pod: usize, key: &str, most, want| {
+        let quota = Quota { key, most, keep: Duration::from_secs(60) };
+        pods[pod].take_quota(&quota, want).await.expect("an answer")
+    };
+    assert_eq!(take(0, "a:monday", 5, 1).await, 1);
+    assert_eq!(take(1, "a:monday", 5, 3).await, 3);
+    assert_eq!(take(0, "a:monday", 5, 3).await, 1, "one is left");
+    assert_eq!(take(1, "a:monday", 5, 1).await, 0);
+    assert_eq!(take(1, "a:monday", 3, 1).await, 0, "less than were granted is none");
+    assert_eq!(take(1, "a:monday", 7, 9).await, 2, "an edit keeps the count");
+    assert_eq!(take(0, "a:tuesday", 2, 9).await, 2);
+    let mut connection = server.client().get_multiplexed_async_connection().await.expect("it runs");
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg("*quota:*").query_async(&mut connection).await.expect("an answer");
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut connection).await.expect("an answer");
+        assert!((1..=60).contains(&left), "{key} is kept for {left} s");
+    }
+}
+
+#[tokio::test]
+async fn a_quota_is_not_granted_elsewhere_while_its_shard_is_away() {
+    let (mut a, b) = (Server::start().await, Server::start().await);
+    let keys: Vec<String> = (0..16).map(|n| format!("quota-{n}")).collect();
+    let pod = world::open(&[&a, &b]).await;
+    let take = async |pod: &postrider_queue::shards::Shards, key: &str| {
+        pod.take_quota(&Quota { key, most: 1, keep: Duration::from_secs(60) }, 1).await
+    };
+    for key in &keys {
+        assert_eq!(take(&pod, key).await, Ok(1));
+    }
+    a.kill();
+    let left = world::open(&[&a, &b]).await;
+    let mut away = 0;
+    for key in &keys {
+        match take(&left, key).await {
+            Ok(more) => assert_eq!(more, 0, "{key} is granted twice"),
+            Err(_) => away += 1,
+        }
+    }
+    assert!((1..16).contains(&away), "{away} of 16 are on the shard that is away");
 }
 
 #[tokio::test]

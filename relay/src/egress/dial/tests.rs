@@ -11,7 +11,7 @@ use super::*;
 
 fn named(way: Way) -> NamedSource {
     let hostname = HostName::parse("mail.example.com").expect("a name");
-    let source = Source { name: "a".into(), weight: 1, hostname, family: None, way };
+    let source = Source { name: "a".into(), weight: 1, hostname, family: None, warm_up: None, way };
     NamedSource { name: SourceName { pool: "main".into(), source: "a".into() }, source }
 }
 

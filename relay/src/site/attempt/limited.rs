@@ -33,10 +33,11 @@ pub(super) fn who<'a>(order: &Order<'a>) -> Who<'a> {
 }
 
 /// Mail that a limit lets wait. Counts it.
-pub(super) fn not_tried(shared: &Shared, put_off: PutOff) -> NotTried {
+pub(in crate::site) fn not_tried(shared: &Shared, put_off: PutOff) -> NotTried {
     shared.metrics.outbound.limit_waits.with_label_values(&[put_off.limited.limiter.as_str()]).inc();
     let why = match put_off.limited.limiter {
         Limiter::Pace => "the far side wants mail slower",
+        Limiter::WarmUp => "the sources that it may leave by have carried what they may today",
         Limiter::MessageRate | Limiter::ConnectionRate | Limiter::Connections => {
             "a limit of the fleet lets it wait"
         }

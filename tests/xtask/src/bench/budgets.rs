@@ -70,6 +70,8 @@ const ALL: &[Budget] = &[
     budget("limits set, none reached: share of the speed without", "limits_share", Bound::From(0.8), None),
     budget("a limit over four relays that come and go: share used", "limits_used", Bound::From(0.98), None),
     budget("… messages beyond limit and burst, worst window", "limits_beyond", Bound::To(0.0), None),
+    budget("a far side that says slow down: share of what it wants", "pace_settled", Bound::From(0.8), None),
+    budget("… once it wants five times as much", "pace_recovered", Bound::From(0.8), None),
     budget("a relay killed: all claimed within, s", "failover_all_claimed", Bound::To(6.0), None),
     budget("… messages lost", "failover_lost", Bound::To(0.0), None),
     budget("two relays over one, as they are", "two_relays_over_one", Bound::From(1.6), None),

@@ -8,6 +8,7 @@ pub(crate) mod fairness;
 pub(crate) mod idle;
 pub(crate) mod isolation;
 pub(crate) mod limits;
+pub(crate) mod pace;
 pub(crate) mod pair;
 pub(crate) mod seed;
 pub(crate) mod slice;

@@ -128,7 +128,7 @@ fn costs(figures: &Figures) -> String {
 /// All that no load of both has.
 fn own(figures: &Figures) -> String {
     let is_own = |figure: &&Figure| {
-        const PARTS: [&str; 13] = [
+        const PARTS: [&str; 14] = [
             "idle",
             "latency",
             "sync",
@@ -137,6 +137,7 @@ fn own(figures: &Figures) -> String {
             "fairness",
             "tls_out",
             "limits",
+            "pace",
             "signing",
             "two_relays",
             "cores_busy",

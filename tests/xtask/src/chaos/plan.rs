@@ -103,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) topology: Topology,
     /// Whether the fleet signs, and delivers to the right certificates only.
     pub(crate) is_protected: bool,
+    /// Whether the fleet keeps to limits, and sends by a pool of addresses.
+    pub(crate) is_shaped: bool,
     pub(crate) messages: usize,
     pub(crate) per_second: u32,
     pub(crate) size: usize,
@@ -122,6 +124,8 @@ pub(crate) const DOMAINS: usize = 4;
 const LOAD: Duration = Duration::from_secs(24);
 /// One run in so many is without signatures and certificates.
 const PLAIN_ONE_IN: u64 = 3;
+/// So many runs in a row keep to limits, then as many don't.
+const SHAPED_TURN: u64 = 4;
 /// When something may befall it.
 const WHEN: When = When { count: 1..=4, millis: 1_500..=LOAD.as_millis() as u64 - 2_000 };
 
@@ -130,8 +134,8 @@ const WHEN: When = When { count: 1..=4, millis: 1_500..=LOAD.as_millis() as u64 
 pub(crate) struct Allowed {
     pub(crate) of_relays: Vec<RelayFault>,
     pub(crate) of_store: Vec<StoreFault>,
-    /// Whether fleets may sign, and verify certificates: an earlier release among them may not know how.
-    pub(crate) protection: bool,
+    /// Whether an earlier release may be among the relays: it may not know how to sign, to verify or to keep to limits.
+    pub(crate) has_older: bool,
 }
 
 impl Allowed {
@@ -143,9 +147,9 @@ impl Allowed {
         if names.is_empty() {
             let (of_relays, of_store) = (RelayFault::value_variants(), StoreFault::value_variants());
             let (of_relays, of_store) = (of_relays.to_vec(), of_store.to_vec());
-            return Ok(Self { of_relays, of_store, protection: true });
+            return Ok(Self { of_relays, of_store, has_older: false });
         }
-        let mut allowed = Self { of_relays: Vec::new(), of_store: Vec::new(), protection: true };
+        let mut allowed = Self { of_relays: Vec::new(), of_store: Vec::new(), has_older: false };
         for name in names {
             match (RelayFault::from_str(name, true), StoreFault::from_str(name, true)) {
                 (Ok(fault), _) => allowed.of_relays.push(fault),
@@ -172,7 +176,8 @@ impl Plan {
         let topology =
             topologies.get(seed as usize % topologies.len().max(1)).copied().unwrap_or(Topology::One);
         // In turn as well: of any twelve, each topology has both.
-        let is_protected = allowed.protection && !seed.is_multiple_of(PLAIN_ONE_IN);
+        let is_protected = !allowed.has_older && !seed.is_multiple_of(PLAIN_ONE_IN);
+        let is_shaped = !allowed.has_older && (seed / SHAPED_TURN).is_multiple_of(2);
         let per_second = draw.within(40..=80);
         let relay_faults: Vec<_> =
             allowed.of_relays.iter().copied().filter(|fault| fault.fits(is_protected)).collect();
@@ -183,11 +188,12 @@ impl Plan {
             seed,
             topology,
             is_protected,
+            is_shaped,
             messages: (LOAD.as_secs() * u64::from(per_second)) as usize,
             per_second,
             size: if draw.one_in(5) { 150_000 } else { 3_000 },
             together: if draw.one_in(3) { 2 } else { 1 },
-            far_sides: (0..=DOMAINS).map(|number| far_side(number, &mut draw)).collect(),
+            far_sides: (0..=DOMAINS).map(|number| far_side(number, is_shaped, &mut draw)).collect(),
             of_relays: strikes(&relay_faults, RELAYS, &mut draw, RelayFault::lasts, &WHEN),
             of_store,
         }
@@ -200,7 +206,12 @@ impl Plan {
         let store =
             self.of_store.iter().map(|strike| format!("{:?}@{:.0}s", strike.fault, strike.at.as_secs_f64()));
         let all: Vec<String> = relays.chain(store).collect();
-        let how = if self.is_protected { "signed and verified" } else { "plain" };
+        let how = match (self.is_protected, self.is_shaped) {
+            (true, true) => "signed, verified and shaped",
+            (true, false) => "signed and verified",
+            (false, true) => "shaped",
+            (false, false) => "plain",
+        };
         format!(
             "seed {} {:?}, {} messages, {how}: {}",
             self.seed,
@@ -308,10 +319,14 @@ pub(crate) fn strikes<F: Copy>(
 }
 
 /// What one far side does, so and so often. The first is always well.
-fn far_side(number: usize, draw: &mut Draw) -> Vec<Rule> {
+fn far_side(number: usize, is_shaped: bool, draw: &mut Draw) -> Vec<Rule> {
     let times = draw.within(1..=60_u32);
     let chosen = match draw.within(0..=9_u32) {
         _ if number == 0 => return Vec::new(),
+        // Fewer: a pace takes its time to grow again.
+        _ if is_shaped && number % 2 == 1 => {
+            return vec![Rule::reply(At::Rcpt, "451 4.7.1 rate limited").times(times.div_ceil(6))];
+        }
         0 => Rule::reply(At::Dot, "451 4.3.0 not now"),
         1 => Rule::reply(At::Rcpt, "450 4.2.1 try again"),
         // A bounce that is refused for good ends there: nobody could tell that it was sent.
@@ -350,14 +365,20 @@ mod tests {
             .map(|plan| (plan.topology as u8, plan.is_protected))
             .collect();
         assert_eq!(seen.iter().filter(|(_, is_protected)| *is_protected).count(), 8);
+        let shaped = (1..=8).map(|seed| Plan::draw(seed, all, &allowed)).filter(|plan| plan.is_shaped);
+        let mut shaped: Vec<_> = shaped.map(|plan| plan.topology as u8).collect();
+        shaped.sort_unstable();
+        assert_eq!(shaped.len(), 4);
+        shaped.dedup();
+        assert_eq!(shaped.len(), all.len(), "each topology is run with limits");
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 2 * all.len());
-        allowed.protection = false;
+        allowed.has_older = true;
         for seed in 1..=200 {
             let plan = Plan::draw(seed, all, &allowed);
             let (of_relays, of_store) = (plan.of_relays.iter(), plan.of_store.iter());
-            assert!(!plan.is_protected);
+            assert!(!plan.is_protected && !plan.is_shaped);
             assert!(of_relays.map(|strike| strike.fault).all(|fault| fault.fits(false)), "{plan:?}");
             assert!(
                 of_store.map(|strike| strike.fault).all(|fault| fault != StoreFault::KeyGone),

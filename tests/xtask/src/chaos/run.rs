@@ -65,6 +65,11 @@ async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>)
     tokio::time::sleep(QUIET).await;
     let books = Books::read(&stage.world, &accepted, &load, began)?;
     let verdict = judge::judge(&books, &struck);
+    if let Some(shaping) = &stage.shaping
+        && let Some(fault) = shaping.fault(&stage.world.ledger.entries(), !plan.topology.is_replicated())
+    {
+        bail!(fault);
+    }
     for relay in &stage.world.relays {
         let rss = relay.process().usage()?.rss_kib;
         ensure!(rss <= RSS_MAX_KIB, "a relay takes {rss} KiB at the end");

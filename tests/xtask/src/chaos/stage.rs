@@ -20,6 +20,7 @@ use super::{
     plan::{DOMAINS, Plan, RELAYS, Topology},
     protection::Protection,
     replicas::Replicas,
+    shaping::Shaping,
 };
 
 /// What the volume of a server that becomes full has room for.
@@ -55,6 +56,8 @@ pub(crate) struct Stage {
     pub(crate) groups: Vec<u32>,
     /// Who vouches for the far sides, if the run is protected.
     pub(crate) protection: Option<Protection>,
+    /// The addresses that its mail leaves by, if the run is shaped.
+    pub(crate) shaping: Option<Shaping>,
     volumes: Vec<PathBuf>,
 }
 
@@ -81,7 +84,8 @@ impl Stage {
             Topology::Sentinel => Replicas::sentinels(&mut world).await?,
             Topology::Cluster => Replicas::cluster(&mut world).await?,
         };
-        world.manifests.write("relay.yaml", &relay(plan))?;
+        let shaping = plan.is_shaped.then(|| Shaping::of(&world));
+        world.manifests.write("relay.yaml", &relay(plan, shaping.as_ref()))?;
         let protection =
             if plan.is_protected { Some(Protection::new(world.folder(), &world.manifests)?) } else { None };
         for (name, lines) in ground.rules {
@@ -106,7 +110,8 @@ impl Stage {
             }
         };
         let (clocks, groups) = (Vec::new(), Vec::new());
-        let mut stage = Self { world, mounted, replicas, clocks, redis_clock, groups, protection, volumes };
+        let mut stage =
+            Self { world, mounted, replicas, clocks, redis_clock, groups, protection, shaping, volumes };
         for number in 0..RELAYS {
             stage.groups.push(FIRST_GROUP + ground.place * RELAYS as u32 + number as u32);
             stage.clocks.push(clock(&stage.world, &format!("relay-{number}"))?);
@@ -210,7 +215,7 @@ pub(crate) fn domain(number: usize) -> String {
     if number == DOMAINS { "sender.example".to_owned() } else { format!("far{number}.example") }
 }
 
-fn relay(plan: &Plan) -> String {
+fn relay(plan: &Plan, shaping: Option<&Shaping>) -> String {
     let names: Vec<String> =
         ["a", "b", "c"].map(|name| format!("{{name: {name}, urlRef: {{name: redis, key: url}}}}")).to_vec();
     let queue = match plan.topology {
@@ -233,5 +238,8 @@ fn relay(plan: &Plan) -> String {
     let defaults = "{retry: {initial: 1s, max: 4s, maxAge: 2h}}".to_owned();
     let fleet = MailRelay { queue, defaults, ..MailRelay::default() };
     let fleet = if plan.is_protected { Protection::of_fleet(fleet) } else { fleet };
-    fleet.yaml()
+    match shaping {
+        Some(shaping) => shaping.of_fleet(fleet).yaml(),
+        None => fleet.yaml(),
+    }
 }

@@ -85,6 +85,7 @@ pub(crate) fn plan(wanted: &Wanted) -> Plan {
         seed,
         topology,
         is_protected: false,
+        is_shaped: false,
         messages: (lasts.as_secs() * u64::from(per_second)) as usize,
         per_second,
         size: SIZES[0],

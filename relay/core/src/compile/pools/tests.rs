@@ -89,6 +89,29 @@ fn sources_are_compiled_with_what_they_need() {
 }
 
 #[test]
+fn a_warm_up_begins_on_a_day_and_has_a_number_for_each() {
+    let with = |plan: &str| {
+        format!(
+            "  egressPools: [{{name: main, sources: [{{name: a, warmUp: {plan}}}]}}]\n  defaults: {{egress: {{pool: main}}}}\n"
+        )
+    };
+    let resources = resources(&with("{startDate: '2026-12-01', messagesPerDay: [50, 100]}"), "{class: Bulk}");
+    let config = compiled(&resources).config.expect("a configuration");
+    let plan = config.egress_pools[0].sources[0].warm_up.clone().expect("a plan");
+    assert_eq!((plan.start.to_string().as_str(), plan.messages.as_slice()), ("2026-12-01", &[50, 100][..]));
+    assert_eq!(crate::config::Config::from_json(&config.to_json()).expect("what was written"), config);
+    let recipient = "a@b.example".parse().expect("an address");
+    let sender = postrider_mail::ReversePath::Null;
+    let facts = Facts { sender: &sender, recipient: &recipient, listener: None, client: None, user: None };
+    let explained = crate::explain::explain(&config, &facts).to_string();
+    let line = "warm-up: 50 messages to each far side on 2026-12-01, then 100 on 2026-12-02";
+    assert!(explained.contains(line), "{explained}");
+    let told = told(&with("{startDate: '2026-13-01', messagesPerDay: [50]}"));
+    let expected = "warmUp.startDate: found \"2026-13-01\"; expected a day such as 2026-12-01";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
 fn a_configuration_with_pools_is_not_for_relays_that_know_none() {
     let with = compiled(&resources(MAIN, "{class: Bulk}")).config.expect("a configuration");
     let without = compiled(&resources("", "{class: Bulk}")).config.expect("a configuration");
