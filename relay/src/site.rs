@@ -21,6 +21,7 @@ use std::{
 
 use postrider_core::{
     egress::SourceName,
+    mx::HostSet,
     policy::SiteLimits,
     providers::Provider,
     retry::BackoffLimits,
@@ -119,6 +120,8 @@ pub(crate) struct Shared {
 pub(crate) struct SiteKey {
     /// Name and port of each host, whether TLS begins with the connection, and its protection; in a fixed order.
     hosts: Vec<(HostName, u16, bool, Protection)>,
+    /// What they are of, which may be more than could be looked up: limits are for all of that.
+    set: HostSet,
     /// Whose hosts they are, where that is known and counts.
     provider: Option<&'static str>,
     limits: SiteLimits,
@@ -262,7 +265,7 @@ impl Shared {
             return site.clone();
         }
         let by = (order.provider, key.source.as_deref());
-        let fleet = self.limits.of(&key.hosts, by, &key.limits.fleet);
+        let fleet = self.limits.of(key.set, by, &key.limits.fleet);
         let pace = PaceGate::new(self.clock.clone());
         let site = Arc::new(Site::new(&key, order, self.waits, (fleet, pace)));
         sites.insert(key, site.clone());
@@ -281,6 +284,7 @@ impl Shared {
         });
         SiteKey {
             hosts,
+            set: order.set(),
             provider: order.provider.map(|provider| provider.name.as_str()),
             limits: order.policy.limits,
             backoff: BackoffLimits::within(&order.policy.retry),
@@ -294,6 +298,12 @@ impl Shared {
     fn is_suspended(&self, order: &Order<'_>) -> bool {
         let site = self.lock().get(&self.key(order)).cloned();
         site.is_some_and(|site| site.pulse.is_suspended(self.clock.now()))
+    }
+
+    /// Whether the source that an order would go by has carried what it may today.
+    fn is_spent(&self, order: &Order<'_>) -> bool {
+        let is_new = order.source.as_ref().is_some_and(|source| source.source.warm_up.is_some());
+        is_new && self.site(order).fleet.warm_up.as_ref().is_some_and(|gate| gate.look().is_err())
     }
 
     fn all(&self) -> Vec<Arc<Site>> {

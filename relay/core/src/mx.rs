@@ -5,6 +5,7 @@
 //! RFC 5321 5.1, RFC 7505 (null MX), RFC 2181 10.3.
 
 mod addresses;
+mod set;
 mod verdict;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,6 +15,7 @@ use postrider_mail::{Domain, HostName};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
 pub use addresses::{check_address, is_special};
+pub use set::HostSet;
 pub use verdict::{DnsFailure, Unresolved};
 
 /// What one look-up gave. Only the first three are the word of an authority.
@@ -119,6 +121,8 @@ pub struct Candidate {
     pub target: MxTarget,
     /// Where the name is from.
     pub origin: Origin,
+    /// What it is one of.
+    pub set: HostSet,
 }
 
 /// Where a candidate is from: it decides what its absence means.
@@ -159,6 +163,8 @@ pub struct Host {
     pub preference: u16,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// What it is one of, whether or not the others were found.
+    pub set: HostSet,
 }
 
 /// The hosts to look up for a domain, best first, equals shuffled by `seed`.
@@ -197,10 +203,15 @@ pub fn candidates(
         return Err(Unresolved::Loop);
     }
     let limit = to.limits.lookups.max(1);
+    let set = HostSet::of(kept.iter().filter_map(|record| match &record.target {
+        MxTarget::Host(name) => Some((name, None)),
+        MxTarget::Null | MxTarget::Broken(_) => None,
+    }));
     let as_candidate = |record: &&MxRecord| Candidate {
         preference: record.preference,
         target: record.target.clone(),
         origin: Origin::Mx,
+        set,
     };
     Ok(Candidates {
         list: kept.iter().take(limit).map(as_candidate).collect(),
@@ -236,7 +247,8 @@ pub fn order(
         .filter_map(|(candidate, seen)| {
             let MxTarget::Host(name) = &candidate.target else { return None };
             let addresses = addresses::usable(seen, to, seed);
-            let host = Host { name: name.clone(), preference: candidate.preference, addresses };
+            let (name, preference, set) = (name.clone(), candidate.preference, candidate.set);
+            let host = Host { name, preference, addresses, set };
             (!host.addresses.is_empty()).then_some(host)
         })
         .take(to.limits.hosts.max(1))
@@ -249,8 +261,9 @@ fn implicit(domain: &Domain) -> Candidates {
 }
 
 fn sole(host: HostName, origin: Origin) -> Candidates {
+    let set = HostSet::of([(&host, None)]);
     Candidates {
-        list: vec![Candidate { preference: 0, target: MxTarget::Host(host), origin }],
+        list: vec![Candidate { preference: 0, target: MxTarget::Host(host), origin, set }],
         is_complete: true,
     }
 }

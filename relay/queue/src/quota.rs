@@ -1,7 +1,7 @@
 //! Quotas that hold for a whole fleet: so many in all, then none. What begins anew, as each day does, has another name.
 //! **Owns:** quota.lua, the choice of the shard that keeps a quota. **Never:** which mail has which quota, what a day is.
-//! A quota stays on its shard while that is away: none of it is granted then, and none of it twice. It begins anew only where shards are
-//! added to the queue or taken out of it.
+//! A quota stays on its shard while that is away: none of it is granted then, and none of it twice. It begins anew where shards are
+//! added to the queue or taken out of it; and what a primary granted last may be granted again by a replica that is promoted in its place.
 
 use std::time::Duration;
 
@@ -29,20 +29,20 @@ pub struct Quota<'a> {
 }
 
 impl Shards {
-    /// Takes up to `want` of a quota; says how many there were.
+    /// Takes one of a quota; says whether there was one.
     ///
     /// # Errors
-    /// If the shard that keeps it gave no answer, or isn't usable. Some may have been taken that nobody knows of.
-    pub async fn take_quota(&self, quota: &Quota<'_>, want: u32) -> Result<u32, Unavailable> {
+    /// If the shard that keeps it gave no answer, or isn't usable. One may have been taken that nobody knows of.
+    pub async fn take_quota(&self, quota: &Quota<'_>) -> Result<bool, Unavailable> {
         let all = self.partitions();
         let at = all.into_iter().max_by_key(|at| weight(quota.key, at.name())).ok_or_else(none_usable)?;
         if !self.usable().iter().any(|one| one.name() == at.name()) {
             return Err(refused("the shard that keeps it is not usable"));
         }
         let name = at.keys().named(&format!("quota:{}", quota.key));
-        let args = [quota.most.to_string(), want.to_string(), quota.keep.as_secs().max(1).to_string()];
+        let args = [quota.most.to_string(), quota.keep.as_secs().max(1).to_string()];
         let args = args.each_ref().map(|arg| arg.as_bytes());
         let answer = at.connections().run(Purpose::Delivery, &QUOTA, &[&name], &args, LIMIT).await?;
-        u32::from_redis_value(answer).map_err(|error| Unavailable::unreadable(error, "a number"))
+        bool::from_redis_value(answer).map_err(|error| Unavailable::unreadable(error, "0 or 1"))
     }
 }

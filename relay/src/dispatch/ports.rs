@@ -12,7 +12,7 @@ use postrider_core::{
     config::{Config, ConfigHash, HostAddress, Protocol, Smarthost, SmarthostHost},
     dane::HostDane,
     mta_sts::Kept,
-    mx::{self, Destinations, Host, Unresolved},
+    mx::{self, Destinations, Host, HostSet, Unresolved},
     route::{Action, Decision, Target},
     tls_policy::{self, TlsMode},
 };
@@ -269,7 +269,11 @@ impl LiveHosts {
         }
         match first_error {
             Some(why) if stops.is_empty() => Err(why),
-            _ => Ok(stops),
+            _ => {
+                let set = set_of(smarthost);
+                stops.iter_mut().for_each(|stop: &mut Stop| stop.host.set = set);
+                Ok(stops)
+            }
         }
     }
 
@@ -283,7 +287,9 @@ impl LiveHosts {
             HostAddress::Name(name) => self.dns.addresses(name, to).await?,
             HostAddress::Ip(address) => {
                 mx::check_address(*address, to)?;
-                Host { name: name_of(*address), preference: 0, addresses: vec![*address] }
+                let name = name_of(*address);
+                let set = HostSet::of([(&name, None)]);
+                Host { name, preference: 0, addresses: vec![*address], set }
             }
         };
         let is_implicit_tls = one.protocol == Protocol::Smtps;
@@ -317,6 +323,19 @@ impl Hosts for LiveHosts {
         stops.retain(|stop| tls_policy::is_enough(&stop.protection, requirement));
         if stops.is_empty() { Err(Unresolved::NotVouched) } else { Ok(stops) }
     }
+}
+
+/// The hosts of a smarthost, whichever of them are found.
+fn set_of(smarthost: &Smarthost) -> HostSet {
+    let named = smarthost.hosts.iter().map(|one| {
+        let name = match &one.host {
+            HostAddress::Name(name) => name.clone(),
+            HostAddress::Ip(address) => name_of(*address),
+        };
+        (name, one.port)
+    });
+    let named: Vec<(HostName, u16)> = named.collect();
+    HostSet::of(named.iter().map(|(name, port)| (name, Some(*port))))
 }
 
 /// A host that is known by its address only is called by it.

@@ -41,7 +41,7 @@ impl SourceMetrics {
             )?,
             spent: register.counters(
                 "postrider_warm_up_spent_total",
-                "Messages for which a source of an egress pool had nothing left of the day, by its warmUp: they leave by another source of the pool, or wait; the first 100 sources by name, the rest as other.",
+                "Attempts that a source of an egress pool did not make, as its warmUp had nothing left for the day: another source of the pool makes them, or they wait; the first 100 sources by name, the rest as other.",
                 &["pool", "source"],
             )?,
             states: register.gauges(

@@ -19,12 +19,11 @@ use futures::{StreamExt as _, stream};
 use postrider_core::{
     egress::{SourceName, WarmUp},
     limits::{FleetLimits, Owned, Owner, Rate},
+    mx::HostSet,
     providers::{Counted, Provider},
-    tls_policy::Protection,
 };
-use postrider_mail::{Class, HostName};
+use postrider_mail::Class;
 use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter, shards::Shards};
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Turn;
@@ -102,7 +101,7 @@ impl Limits {
     /// The gates of a site: those of its hosts, or their provider, and of the source that they are reached by.
     pub(super) fn of(
         &self,
-        hosts: &[(HostName, u16, bool, Protection)],
+        set: HostSet,
         (provider, source): (Option<&Provider>, Option<&NamedSource>),
         limits: &FleetLimits,
     ) -> OfSite {
@@ -113,7 +112,7 @@ impl Limits {
         let source = source.map(|source| &source.name);
         let place = match provider {
             Some(Provider { name, counted: Counted::Together, .. }) => of_provider(name, source),
-            Some(Provider { counted: Counted::Apart, .. }) | None => digest(hosts, source),
+            Some(Provider { counted: Counted::Apart, .. }) | None => by_source(set.to_string(), source),
         };
         let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{place}", limiter.as_str());
         let mut gates = self.lock();
@@ -161,7 +160,7 @@ impl Limits {
             let mut gates = self.lock();
             gates.rates.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused(now));
             gates.slots.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused());
-            gates.quotas.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.look().is_err());
+            gates.quotas.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_unused());
         }
     }
 
@@ -173,22 +172,12 @@ impl Limits {
 
 /// What a provider is called in the store; by each source it is another one. Every version of every relay must compute the same.
 fn of_provider(name: &str, source: Option<&SourceName>) -> String {
-    match source {
-        Some(source) => format!("provider:{name}:{source}"),
-        None => format!("provider:{name}"),
-    }
+    by_source(format!("provider:{name}"), source)
 }
 
-/// What a set of hosts is called in the store, however they are protected; by each source it is another one. Every version of every relay
-/// must compute the same.
-fn digest(hosts: &[(HostName, u16, bool, Protection)], source: Option<&SourceName>) -> String {
-    let mut hash = Sha256::new();
-    for (name, port, is_implicit_tls, _) in hosts {
-        hash.update(format!("{name}:{port}:{is_implicit_tls}\n"));
+fn by_source(name: String, source: Option<&SourceName>) -> String {
+    match source {
+        Some(source) => format!("{name}:{source}"),
+        None => name,
     }
-    if let Some(source) = source {
-        hash.update(format!("by {source}\n"));
-    }
-    let hash = hash.finalize();
-    hex::encode(hash.get(..16).unwrap_or_default())
 }

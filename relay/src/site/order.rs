@@ -9,7 +9,7 @@ use std::{
 use postrider_core::{
     config::{Config, Credentials},
     egress::{Pool, Source},
-    mx::{Destinations, Host},
+    mx::{Destinations, Host, HostSet},
     policy::Policy,
     providers::{self, Provider},
     route::{Action, Decision, Target},
@@ -133,6 +133,11 @@ impl<'a> Order<'a> {
     /// Whether a source reaches any host.
     pub fn is_reached_by(&self, source: &Source) -> bool {
         self.stops.iter().flat_map(|stop| &stop.host.addresses).any(|address| source.takes(*address))
+    }
+
+    /// What its hosts are of. (There is one at least.)
+    pub fn set(&self) -> HostSet {
+        self.stops.first().map_or_else(|| HostSet::of([]), |stop| stop.host.set)
     }
 
     /// What EHLO says.

@@ -9,7 +9,7 @@ use postrider_mail::{EnhancedCode, OutcomeKind, Stage};
 use postrider_queue::limit::Limiter;
 
 use super::{
-    Attempt, Exit, ForClaim, NotTried, Order, Shared,
+    Attempt, Exit, ForClaim, NotTried, Order, PutOff, Shared,
     attempt::{self, Not, limited::not_tried},
 };
 use crate::egress::{Choice, NamedSource};
@@ -48,15 +48,12 @@ async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<
     let shared = &claim.shared;
     let queue_id = order.delivery.id.message.to_string();
     let mut tried: Vec<Arc<NamedSource>> = Vec::new();
-    let mut spent = None;
+    let mut spent: Vec<PutOff> = Vec::new();
     loop {
         let choice = shared.sources.choose(pool, &queue_id, |source| order.is_reached_by(source), &tried);
         let source = match choice {
             Choice::By(source) => source,
-            Choice::Out => match spent {
-                Some(put_off) => return Err(not_tried(shared, put_off)),
-                None => return Ok(no_way_out(&order, NONE_WORKS)),
-            },
+            Choice::Out => return waits(shared, &order, pool, &spent),
             Choice::Unreachable => return Ok(no_way_out(&order, NONE_REACHES)),
         };
         order.source = Some(source.clone());
@@ -68,7 +65,7 @@ async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<
             Err(Not::Sent) => tried.push(source),
             Err(Not::Spent(put_off)) => {
                 shared.metrics.sources.spent(&source.name);
-                spent = Some(put_off);
+                spent.push(put_off);
                 tried.push(source);
             }
             Err(Not::Tried(mut why)) => {
@@ -76,7 +73,7 @@ async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<
                 return Err(why);
             }
             Ok(mut attempt) => {
-                // By another source it could go on.
+                // The others of the lane can go by another source.
                 attempt.put_off = attempt.put_off.filter(|one| one.limited.limiter != Limiter::WarmUp);
                 if attempt.suspended.is_some() && !is_down_by_all(shared, &mut order, pool, &source) {
                     attempt.suspended = None;
@@ -93,8 +90,19 @@ fn is_down_by_all(shared: &Shared, order: &mut Order<'_>, pool: &Pool, but: &Arc
     let well = shared.sources.well(pool, |source| order.is_reached_by(source));
     well.into_iter().filter(|source| source.name != but.name).all(|source| {
         order.source = Some(source);
-        shared.is_suspended(order)
+        shared.is_suspended(order) || shared.is_spent(order)
     })
+}
+
+/// Nothing can leave now. Where all sources have carried what they may, that is so for all mail of the lane; where one fails, this relay
+/// may be the only one that can't use it.
+fn waits(shared: &Shared, order: &Order<'_>, pool: &Pool, spent: &[PutOff]) -> Result<Attempt, NotTried> {
+    let Some(soonest) = spent.iter().min_by_key(|put_off| put_off.limited.wait) else {
+        return Ok(no_way_out(order, NONE_WORKS));
+    };
+    let why = not_tried(shared, *soonest);
+    let reaching = pool.sources.iter().filter(|source| order.is_reached_by(source)).count();
+    Err(if spent.len() == reaching { why } else { NotTried { put_off: None, ..why } })
 }
 
 /// It waits by its schedule, and never leaves otherwise.

@@ -307,3 +307,54 @@ async fn mail_that_no_source_may_carry_today_waits_for_it_by_name() {
     }
     assert_eq!(far.messages().len(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_side_that_answers_no_source_is_left_alone_though_another_may_not_be_asked() {
+    let sources = vec![
+        source("old", address(2)),
+        Source { warm_up: Some(plan(1, 7)), weight: 1_000, ..source("early", address(3)) },
+    ];
+    let parts = with(parts(to_addresses(&[nobody().await])), sources);
+    let rig = Rig::with(parts, Waits::shortened_for_tests(300)).await;
+    for _ in 0..20 {
+        rig.send("a@app.example", &["b@far.example"], TEXT).await;
+    }
+    until("the destination is suspended", || async {
+        let lanes = rig.partition.top_lanes(5).await.unwrap();
+        let ours = lanes.into_iter().find(|view| view.lane == lane("b@far.example"));
+        matches!(ours.and_then(|view| view.suspended), Some(Suspension::Until(_)))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_this_relay_can_not_send_is_put_off_for_no_other() {
+    let far = FarSide::usual().await;
+    let early = Source { warm_up: Some(plan(1, 7)), ..source("early", address(2)) };
+    let not_ours = source("not-ours", Way::Address([198, 51, 100, 7].into()));
+    let rig = rig(&far, vec![early, not_ours]).await;
+    for _ in 0..10 {
+        rig.send("a@app.example", &["b@far.example"], TEXT).await;
+    }
+    let waits = || rig.metrics.outbound.limit_waits.with_label_values(&["warm-up"]).get();
+    until("it waits", || async { waits() >= 10 }).await;
+    let lanes = rig.partition.top_lanes(5).await.unwrap();
+    let ours = lanes.into_iter().find(|view| view.lane == lane("b@far.example")).unwrap();
+    assert_eq!(ours.suspended, None);
+    assert_eq!(far.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_that_the_day_has_nothing_left_for_go_by_another_source_at_once() {
+    let far = FarSide::usual().await;
+    let new = Source { warm_up: Some(plan(0, 1)), weight: 1_000, ..source("new", address(2)) };
+    let mut parts = with(parts(to(&[&far])), vec![new, source("old", address(3))]);
+    parts.defaults.recipients_per_message = Some(1);
+    // By the schedule nobody would see them.
+    let hour = std::time::Duration::from_secs(3_600);
+    (parts.defaults.retry_initial, parts.defaults.retry_max) = (Some(hour), Some(hour));
+    let rig = Rig::with(parts, Waits::shortened_for_tests(300)).await;
+    let id = rig.send("a@app.example", &["b@far.example", "c@far.example", "d@far.example"], TEXT).await;
+    rig.ended(&id).await;
+    assert_eq!(far.messages().len(), 3);
+}

@@ -114,7 +114,7 @@ impl Rule {
         self
     }
 
-    /// Only what comes beyond so many in any second.
+    /// Only what comes beyond so many in any second. For what doesn't, no later rule is looked at either.
     pub fn beyond(mut self, per_second: usize) -> Self {
         self.beyond = Some(per_second);
         self

@@ -126,7 +126,11 @@ fn source(
         Some(text) => read(&format!("{field}.hostname"), names::host_name(text), problems)?,
         None => fleet_hostname.clone(),
     };
-    let warm_up = source.warm_up.as_ref().map(|plan| warm_up(plan, &format!("{field}.warmUp"), problems));
+    let warm_up = match &source.warm_up {
+        // A plan that can't be read is none to do without.
+        Some(plan) => Some(warm_up(plan, &format!("{field}.warmUp"), problems)?),
+        None => None,
+    };
     let way = way(source, field, secrets, problems)?;
     let own = match &way {
         Way::Address(address) | Way::Proxy { address, .. } => Some(IpFamily::of(*address)),
@@ -143,11 +147,6 @@ fn source(
         problems.push(Problem::invalid(format!("{field}.ipFamily"), found, format!("{own}, or nothing")));
     }
     let (name, family) = (source.name.as_str().into(), own.or(wanted));
-    // A plan that can't be read is none to do without.
-    let warm_up = match warm_up {
-        Some(plan) => Some(plan?),
-        None => None,
-    };
     Some(Source { name, weight, hostname, family, warm_up, way })
 }
 

@@ -11,6 +11,7 @@ use postrider_core::{
     },
 };
 use postrider_mail::FarReply;
+use postrider_queue::limit::Limiter;
 
 use super::Run;
 
@@ -37,7 +38,10 @@ impl Run<'_> {
     pub(super) fn untried(&self) -> Again {
         match self.asked {
             Some(Asked::Slower | Asked::FewerConnections) => Again::Soon,
-            Some(Asked::Suspend(_)) | None => Again::OnSchedule,
+            Some(Asked::Suspend(_)) => Again::OnSchedule,
+            // By another source they go at once.
+            None if self.put_off.is_some_and(|one| one.limited.limiter == Limiter::WarmUp) => Again::AtOnce,
+            None => Again::OnSchedule,
         }
     }
 

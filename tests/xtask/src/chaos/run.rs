@@ -38,7 +38,7 @@ pub(crate) async fn run(plan: &Plan, place: u32, older: Option<&std::path::Path>
     let done = match done {
         Ok(verdict) => {
             let unprotected = if plan.is_protected { verdict.unprotected() } else { None };
-            match verdict.fault().or(unprotected) {
+            match verdict.fault().or(unprotected).or(misshaped(plan, &stage)) {
                 None => Ok(verdict),
                 Some(fault) => Err(anyhow::anyhow!(fault)),
             }
@@ -50,6 +50,11 @@ pub(crate) async fn run(plan: &Plan, place: u32, older: Option<&std::path::Path>
     }
     stage.clear().await?;
     done
+}
+
+/// What far sides saw that the plan of a new address doesn't allow.
+fn misshaped(plan: &Plan, stage: &Stage) -> Option<String> {
+    stage.shaping.as_ref()?.fault(&stage.world.ledger.entries(), !plan.topology.is_replicated())
 }
 
 async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>) -> Result<Verdict> {
@@ -65,11 +70,6 @@ async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>)
     tokio::time::sleep(QUIET).await;
     let books = Books::read(&stage.world, &accepted, &load, began)?;
     let verdict = judge::judge(&books, &struck);
-    if let Some(shaping) = &stage.shaping
-        && let Some(fault) = shaping.fault(&stage.world.ledger.entries(), !plan.topology.is_replicated())
-    {
-        bail!(fault);
-    }
     for relay in &stage.world.relays {
         let rss = relay.process().usage()?.rss_kib;
         ensure!(rss <= RSS_MAX_KIB, "a relay takes {rss} KiB at the end");

@@ -37,6 +37,8 @@ const DAILY: &str = "rate: {messages: 1, per: 24h}";
 const SIZE: usize = 1 << 10;
 /// How long all may take to have met their limit.
 const LIMITED_WITHIN: Duration = Duration::from_secs(300);
+/// Whatever was under way has ended by then.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long the store is watched.
 const WATCHED_FOR: Duration = Duration::from_secs(20);
 
@@ -62,10 +64,11 @@ pub(crate) async fn waiting(sites: usize, figures: &mut Figures) -> Result<()> {
     fleet.world.relays[0].restart().await?;
     let ledger = fleet.ledger();
     eventually("one message to each site, and all others to be put off", LIMITED_WITHIN, async || {
-        let is_quiet = fleet.attempts().await.ok()? == 0;
-        (is_quiet && ledger.len() >= sites).then_some(())
+        let put_off = fleet.sum("postrider_queue_lanes", &["state=\"suspended\""]).await.ok()?;
+        (put_off >= sites as u64 && ledger.len() >= sites).then_some(())
     })
     .await?;
+    tokio::time::sleep(SETTLED).await;
     let before = RedisCalls::so_far(fleet.redis()?).await?;
     tokio::time::sleep(WATCHED_FOR).await;
     let asked = RedisCalls::so_far(fleet.redis()?).await?.since(&before);
