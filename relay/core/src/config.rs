@@ -435,9 +435,10 @@ impl Config {
         self.delivery == DeliveryMode::Paused
     }
 
-    /// The longest wait between two attempts that any mail can have here.
+    /// The longest wait, between two attempts or for a limit, that any mail can have here.
     pub fn longest_wait(&self) -> Duration {
-        self.rules.longest_wait().max(self.defaults.complete().retry.max).max(SHORT_WAIT)
+        let of_defaults = self.defaults.longest_wait().max(self.defaults.complete().retry.max);
+        self.rules.longest_wait().max(of_defaults).max(SHORT_WAIT)
     }
 
     /// The address that bounces name as their From.

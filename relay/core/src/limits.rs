@@ -37,6 +37,11 @@ impl Rate {
         let usual = u32::try_from(due).unwrap_or(u32::MAX).max(2).min(count);
         Self { count, per, burst: burst.unwrap_or(usual).max(1) }
     }
+
+    /// How long mail waits for it at most: until one more has come due than stays for more urgent mail.
+    pub fn longest_wait(&self) -> Duration {
+        (self.per / self.count.max(1)).saturating_mul(1 + reserve(Class::Bulk, self.burst))
+    }
 }
 
 impl std::fmt::Display for Rate {

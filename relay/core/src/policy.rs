@@ -116,6 +116,13 @@ impl PolicyFields {
         }
     }
 
+    /// The longest wait that it asks for, between two attempts or for a limit; zero, if it asks for none.
+    pub fn longest_wait(&self) -> Duration {
+        let rates = [self.rate, self.connection_rate].map(|rate| rate.map(|rate| rate.longest_wait()));
+        let waits = [self.retry_initial, self.retry_max].into_iter().chain(rates);
+        waits.flatten().max().unwrap_or_default()
+    }
+
     /// What the whole fleet keeps to; whose limits these are isn't known here.
     fn fleet(&self) -> FleetLimits {
         let owner = Owner::default();

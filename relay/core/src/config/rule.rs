@@ -101,12 +101,11 @@ impl Rules {
             (-i64::from(a.priority), a.created, &a.name).cmp(&(-i64::from(b.priority), b.created, &b.name))
         });
         let index = Index::new(&list);
-        let waits = list.iter().flat_map(|rule| [rule.policy.retry_initial, rule.policy.retry_max]);
-        let longest_wait = waits.flatten().max().unwrap_or_default();
+        let longest_wait = list.iter().map(|rule| rule.policy.longest_wait()).max().unwrap_or_default();
         Self { list, index, longest_wait }
     }
 
-    /// The longest wait between two attempts that any of them asks for; zero, if none does.
+    /// The longest wait that any of them asks for; zero, if none does.
     pub fn longest_wait(&self) -> Duration {
         self.longest_wait
     }

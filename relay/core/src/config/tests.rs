@@ -151,4 +151,12 @@ fn the_longest_wait_is_that_of_any_rule_or_of_the_defaults() {
     assert_eq!(longest(short, long), 240);
     let first = PolicyFields { retry_initial: minutes(300), ..PolicyFields::default() };
     assert_eq!(longest(long, first), 300);
+    // Of a day's eight, one comes due every three hours; one in three is for Bulk.
+    let rate = crate::limits::Rate::new(8, Duration::from_secs(24 * 3_600), Some(8));
+    let limited = PolicyFields { rate: Some(rate), ..PolicyFields::default() };
+    assert_eq!(longest(short, limited), 9 * 60, "mail that a limit lets wait isn't looked at before");
+    assert_eq!(
+        longest(PolicyFields { connection_rate: Some(rate), ..short }, PolicyFields::default()),
+        9 * 60
+    );
 }
