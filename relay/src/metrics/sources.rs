@@ -12,7 +12,7 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 use super::{Register, labels};
 
 /// The first sources of a configuration, in its order, are told by name; all further ones are `other`.
-pub const NAMED_SOURCES: usize = 100;
+pub const NAMED_SOURCES: usize = 50;
 const OTHER: &str = "other";
 
 /// What sources couldn't carry. Cloning shares them.
@@ -36,12 +36,12 @@ impl SourceMetrics {
         let metrics = Self {
             failures: register.counters(
                 "postrider_source_failures_total",
-                "Connections that a source of an egress pool could not make, through no fault of the far side; the first 100 sources by name, the rest as other.",
+                "Connections that a source of an egress pool could not make, through no fault of the far side; the first 50 sources by name, the rest as other.",
                 &["pool", "source"],
             )?,
             spent: register.counters(
                 "postrider_warm_up_spent_total",
-                "Attempts that a source of an egress pool did not make, as its warmUp had nothing left for the day: another source of the pool makes them, or they wait; the first 100 sources by name, the rest as other.",
+                "Attempts that a source of an egress pool did not make, as its warmUp had nothing left for the day: another source of the pool makes them, or they wait; the first 50 sources by name, the rest as other.",
                 &["pool", "source"],
             )?,
             states: register.gauges(
