@@ -149,20 +149,24 @@ fn the_first_sources_are_told_by_name_and_those_that_are_gone_no_more() {
     let metrics = Metrics::new().expect("names are unique");
     metrics.follow(&config(0));
     let name = |pool: &str, source: &str| SourceName { pool: pool.into(), source: source.into() };
-    assert_eq!(sum(&metrics, "pool=\"pool-1\",source=\"source-35\""), 0.0);
-    metrics.sources.failed(&name("pool-1", "source-35"));
-    metrics.sources.failed(&name("pool-15", "source-0"));
-    assert_eq!(sum(&metrics, "pool=\"pool-1\",source=\"source-35\""), 1.0);
+    let (last, first_other) = (name("pool-0", "source-49"), name("pool-0", "source-50"));
+    let of_last = "pool=\"pool-0\",source=\"source-49\"";
+    assert_eq!(sum(&metrics, of_last), 0.0);
+    metrics.sources.failed(&last);
+    metrics.sources.spent(&last);
+    metrics.sources.failed(&first_other);
+    assert_eq!(sum(&metrics, &format!("failures_total{{{of_last}")), 1.0);
+    assert_eq!(sum(&metrics, &format!("spent_total{{{of_last}")), 1.0);
     assert_eq!(sum(&metrics, "pool=\"other\",source=\"other\""), 1.0);
-    metrics.sources.refresh(&[name("pool-1", "source-35"), name("gone", "source-0")]);
+    metrics.sources.refresh(&[last, name("gone", "source-0")]);
     assert_eq!(sum(&metrics, "egress_sources{state=\"out\"}"), 1.0);
     assert_eq!(sum(&metrics, "egress_sources{state=\"well\"}"), 1023.0);
     let mut fewer =
         ConfigParts::minimal(config(0).fleet, HostName::parse("mail.example.com").expect("a name"));
-    fewer.egress_pools = pools().into_iter().take(1).collect();
+    fewer.egress_pools = pools().into_iter().skip(1).take(1).collect();
     metrics.follow(&Config::from(fewer));
-    assert!(!series(&metrics).iter().any(|line| line.contains("pool-1\"")));
-    assert!(series(&metrics).iter().any(|line| line.contains("pool-0\"")));
+    assert!(!series(&metrics).iter().any(|line| line.contains("pool-0\"")));
+    assert!(series(&metrics).iter().any(|line| line.contains("pool-1\"")));
 }
 
 #[test]
