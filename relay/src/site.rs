@@ -265,7 +265,7 @@ impl Shared {
             return site.clone();
         }
         let by = (order.provider, key.source.as_deref());
-        let fleet = self.limits.of(key.set, by, &key.limits.fleet);
+        let fleet = self.limits.of(&key.set, by, &key.limits.fleet);
         let pace = PaceGate::new(self.clock.clone());
         let site = Arc::new(Site::new(&key, order, self.waits, (fleet, pace)));
         sites.insert(key, site.clone());

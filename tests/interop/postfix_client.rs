@@ -14,12 +14,13 @@ use postrider_tests::{
 
 use crate::{LATER, SOON, foreign, submission};
 
-/// A Postfix that hands all mail to the first relay, and tries again soon.
+/// A Postfix that hands all mail to the first relay, and tries again soon: but no sooner than after a whole second. It counts in seconds,
+/// and what it looks at again while the delivery before still has the file locked lies in its active queue until its next start.
 async fn postfix(world: &World, more: &[(&str, &str)]) -> Result<Postfix> {
     let mut all = vec![
         ("local_header_rewrite_clients".to_owned(), String::new()),
-        ("minimal_backoff_time".to_owned(), "1s".to_owned()),
-        ("maximal_backoff_time".to_owned(), "2s".to_owned()),
+        ("minimal_backoff_time".to_owned(), "2s".to_owned()),
+        ("maximal_backoff_time".to_owned(), "3s".to_owned()),
         ("queue_run_delay".to_owned(), "1s".to_owned()),
         ("transport_retry_time".to_owned(), "1s".to_owned()),
     ];

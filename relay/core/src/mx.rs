@@ -8,7 +8,10 @@ mod addresses;
 mod set;
 mod verdict;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 use postrider_mail::{Domain, HostName};
@@ -41,7 +44,7 @@ pub struct MxRecord {
 }
 
 /// What an MX record points at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MxTarget {
     /// `.`: this domain takes no mail (RFC 7505).
     Null,
@@ -193,25 +196,25 @@ pub fn candidates(
     records.shuffle(&mut SmallRng::seed_from_u64(seed));
     records.sort_by_key(|record| record.preference);
     let loops_at = records.iter().find(|record| is_own_name(&record.target, to)).map(|own| own.preference);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let kept: Vec<_> = records
         .into_iter()
         .take_while(|record| loops_at.is_none_or(|limit| record.preference < limit))
-        .filter(|record| seen.insert(format!("{:?}", record.target)))
+        .filter(|record| seen.insert(&record.target))
         .collect();
     if kept.is_empty() {
         return Err(Unresolved::Loop);
     }
     let limit = to.limits.lookups.max(1);
     let set = HostSet::of(kept.iter().filter_map(|record| match &record.target {
-        MxTarget::Host(name) => Some((name, None)),
+        MxTarget::Host(name) => Some((name.clone(), None)),
         MxTarget::Null | MxTarget::Broken(_) => None,
     }));
     let as_candidate = |record: &&MxRecord| Candidate {
         preference: record.preference,
         target: record.target.clone(),
         origin: Origin::Mx,
-        set,
+        set: set.clone(),
     };
     Ok(Candidates {
         list: kept.iter().take(limit).map(as_candidate).collect(),
@@ -247,7 +250,7 @@ pub fn order(
         .filter_map(|(candidate, seen)| {
             let MxTarget::Host(name) = &candidate.target else { return None };
             let addresses = addresses::usable(seen, to, seed);
-            let (name, preference, set) = (name.clone(), candidate.preference, candidate.set);
+            let (name, preference, set) = (name.clone(), candidate.preference, candidate.set.clone());
             let host = Host { name, preference, addresses, set };
             (!host.addresses.is_empty()).then_some(host)
         })
@@ -261,7 +264,7 @@ fn implicit(domain: &Domain) -> Candidates {
 }
 
 fn sole(host: HostName, origin: Origin) -> Candidates {
-    let set = HostSet::of([(&host, None)]);
+    let set = HostSet::of([(host.clone(), None)]);
     Candidates {
         list: vec![Candidate { preference: 0, target: MxTarget::Host(host), origin, set }],
         is_complete: true,

@@ -271,7 +271,7 @@ impl LiveHosts {
             Some(why) if stops.is_empty() => Err(why),
             _ => {
                 let set = set_of(smarthost);
-                stops.iter_mut().for_each(|stop: &mut Stop| stop.host.set = set);
+                stops.iter_mut().for_each(|stop: &mut Stop| stop.host.set = set.clone());
                 Ok(stops)
             }
         }
@@ -288,7 +288,7 @@ impl LiveHosts {
             HostAddress::Ip(address) => {
                 mx::check_address(*address, to)?;
                 let name = name_of(*address);
-                let set = HostSet::of([(&name, None)]);
+                let set = HostSet::of([(name.clone(), None)]);
                 Host { name, preference: 0, addresses: vec![*address], set }
             }
         };
@@ -327,15 +327,13 @@ impl Hosts for LiveHosts {
 
 /// The hosts of a smarthost, whichever of them are found.
 fn set_of(smarthost: &Smarthost) -> HostSet {
-    let named = smarthost.hosts.iter().map(|one| {
+    HostSet::of(smarthost.hosts.iter().map(|one| {
         let name = match &one.host {
             HostAddress::Name(name) => name.clone(),
             HostAddress::Ip(address) => name_of(*address),
         };
-        (name, one.port)
-    });
-    let named: Vec<(HostName, u16)> = named.collect();
-    HostSet::of(named.iter().map(|(name, port)| (name, Some(*port))))
+        (name, Some(one.port))
+    }))
 }
 
 /// A host that is known by its address only is called by it.

@@ -101,7 +101,7 @@ impl Limits {
     /// The gates of a site: those of its hosts, or their provider, and of the source that they are reached by.
     pub(super) fn of(
         &self,
-        set: HostSet,
+        set: &HostSet,
         (provider, source): (Option<&Provider>, Option<&NamedSource>),
         limits: &FleetLimits,
     ) -> OfSite {
@@ -112,7 +112,7 @@ impl Limits {
         let source = source.map(|source| &source.name);
         let place = match provider {
             Some(Provider { name, counted: Counted::Together, .. }) => of_provider(name, source),
-            Some(Provider { counted: Counted::Apart, .. }) | None => by_source(set.to_string(), source),
+            Some(Provider { counted: Counted::Apart, .. }) | None => by_source(set.name(), source),
         };
         let key = |owner: Owner, limiter: Limiter| format!("{}:{owner}:{place}", limiter.as_str());
         let mut gates = self.lock();

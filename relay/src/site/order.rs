@@ -137,7 +137,7 @@ impl<'a> Order<'a> {
 
     /// What its hosts are of. (There is one at least.)
     pub fn set(&self) -> HostSet {
-        self.stops.first().map_or_else(|| HostSet::of([]), |stop| stop.host.set)
+        self.stops.first().map_or_else(|| HostSet::of([]), |stop| stop.host.set.clone())
     }
 
     /// What EHLO says.

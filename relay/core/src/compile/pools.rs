@@ -155,14 +155,9 @@ fn warm_up(plan: &crds::WarmUp, field: &str, problems: &mut Vec<Problem>) -> Opt
         names::bounded(*most, MOST_MESSAGES, &format!("{field}.messagesPerDay[{day}]"), problems)
     });
     let messages: Vec<u32> = messages.collect();
-    match plan.start_date.parse() {
-        Ok(start) => Some(WarmUp { start, messages }),
-        Err(InvalidDay) => {
-            let expected = names::expected(text::DAY);
-            problems.push(Problem::invalid(format!("{field}.startDate"), shown(&plan.start_date), expected));
-            None
-        }
-    }
+    let start =
+        plan.start_date.parse().map_err(|InvalidDay| (shown(&plan.start_date), names::expected(text::DAY)));
+    Some(WarmUp { start: read(&format!("{field}.startDate"), start, problems)?, messages })
 }
 
 fn way(

@@ -1,32 +1,37 @@
 //! Hosts that belong together.
 //! **Owns:** what a set of them is called. **Never:** which of them can be reached.
 
+use std::sync::Arc;
+
 use postrider_mail::HostName;
 use sha2::{Digest as _, Sha256};
 
 /// All hosts that a domain's MX records name, or all of a rule's. Equal sets are one far side, whichever of the hosts could be looked up
-/// and in whatever order. Every version of every relay must compute the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostSet([u8; 16]);
+/// and in whatever order. Cloning shares.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostSet(Arc<[(HostName, Option<u16>)]>);
 
 impl HostSet {
     /// The set of these. Ports stand beside the names of hosts that a rule has.
-    pub fn of<'h>(hosts: impl IntoIterator<Item = (&'h HostName, Option<u16>)>) -> Self {
-        let mut lines: Vec<String> = hosts
-            .into_iter()
-            .map(|(name, port)| port.map_or_else(|| format!("{name}\n"), |port| format!("{name}:{port}\n")))
-            .collect();
-        lines.sort_unstable();
-        lines.dedup();
-        let hash = lines.iter().fold(Sha256::new(), |hash, line| hash.chain_update(line)).finalize();
-        Self(hash.first_chunk().copied().unwrap_or_default())
+    pub fn of(hosts: impl IntoIterator<Item = (HostName, Option<u16>)>) -> Self {
+        let mut hosts: Vec<_> = hosts.into_iter().collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        Self(hosts.into())
     }
-}
 
-impl std::fmt::Display for HostSet {
-    /// 32 hexadecimal digits.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(self.0))
+    /// What the store calls it: 32 hexadecimal digits. Every version of every relay must compute the same. It is a hash, so it is only
+    /// asked for where a limit needs it.
+    pub fn name(&self) -> String {
+        let mut hash = Sha256::new();
+        for (host, port) in &*self.0 {
+            hash.update(host.as_str());
+            if let Some(port) = port {
+                hash.update(format!(":{port}"));
+            }
+            hash.update("\n");
+        }
+        hash.finalize().first_chunk::<16>().map(hex::encode).unwrap_or_default()
     }
 }
 
@@ -35,9 +40,7 @@ mod tests {
     use super::*;
 
     fn set(hosts: &[(&str, Option<u16>)]) -> HostSet {
-        let names: Vec<(HostName, Option<u16>)> =
-            hosts.iter().map(|(name, port)| (HostName::parse(name).expect("a name"), *port)).collect();
-        HostSet::of(names.iter().map(|(name, port)| (name, *port)))
+        HostSet::of(hosts.iter().map(|(name, port)| (HostName::parse(name).expect("a name"), *port)))
     }
 
     #[test]
@@ -47,8 +50,21 @@ mod tests {
             set(&[("mx2.far.example", None), ("MX1.far.example", None), ("mx2.far.example", None)]),
             two
         );
-        assert_ne!(set(&[("mx1.far.example", None)]), two);
-        assert_ne!(set(&[("mx1.far.example", Some(25)), ("mx2.far.example", Some(25))]), two);
-        assert_eq!(two.to_string().len(), 32);
+        for other in [
+            set(&[("mx1.far.example", None)]),
+            set(&[("mx1.far.example", Some(25)), ("mx2.far.example", Some(25))]),
+        ] {
+            assert_ne!(other, two);
+            assert_ne!(other.name(), two.name());
+        }
+    }
+
+    #[test]
+    fn relays_of_all_versions_call_a_set_alike() {
+        assert_eq!(
+            set(&[("mx1.far.example", None), ("mx2.far.example", None)]).name(),
+            "0d0f38c285459c86531eb9cb5585f047"
+        );
+        assert_eq!(set(&[("relay.example", Some(2525))]).name(), "68cd68b50c31278eeaf8904663c85e46");
     }
 }
