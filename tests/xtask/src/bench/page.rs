@@ -98,6 +98,7 @@ fn loads(figures: &Figures) -> String {
 
 fn costs(figures: &Figures) -> String {
     let columns = [
+        ("accepted", true),
         ("rss", true),
         ("rss_redis", false),
         ("redis_scripts_per_message", false),
@@ -107,8 +108,8 @@ fn costs(figures: &Figures) -> String {
         ("syscalls_per_message", true),
     ];
     let mut text = String::from(
-        "| load | memory, MiB (Postfix) | Redis, MiB | scripts | Redis commands | syncs | AOF bytes | system calls (Postfix) |\n\
-         |---|---|---|---|---|---|---|---|\n",
+        "| load | accepted, msg/s (Postfix) | memory, MiB (Postfix) | Redis, MiB | scripts | Redis commands | syncs | AOF bytes | system calls (Postfix) |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     let kept = std::iter::once("4k_50_kept");
     for name in workload::all().iter().map(|workload| workload.name).chain(kept) {
