@@ -214,12 +214,13 @@ impl LiveHosts {
             return self.allowed(hosts, mode, None);
         }
         let found = self.dns.vouched_hosts(domain, self.mx_port, to);
-        let (found, mut kept) = tokio::join!(found, self.policies.of(domain, to));
+        let (found, kept) = tokio::join!(found, self.policies.of(domain, to));
         let Exchangers { hosts, is_proven } = found?;
+        let mut kept = kept.map_err(|_| Unresolved::PolicyUnknown)?;
         let mut found = self.allowed(hosts.clone(), mode, kept.as_deref());
         // RFC 8461 5.1: the domain may have other hosts by now, and another policy.
         if matches!(found, Err(Unresolved::NotInPolicy(_))) {
-            kept = self.policies.anew(domain, to).await;
+            kept = self.policies.anew(domain, to).await.map_err(|_| Unresolved::PolicyUnknown)?;
             found = self.allowed(hosts, mode, kept.as_deref());
         }
         if is_reported && mode == TlsMode::Published {
