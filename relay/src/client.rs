@@ -88,14 +88,22 @@ impl Connection {
     }
 
     async fn greet(&mut self, connectors: &Connectors) -> Result<(), OpenError> {
+        let mut is_just_encrypted = false;
         loop {
             match self.machine.poll(self.clock.now()) {
                 Event::Read => self.exchange(None, false).await,
-                Event::StartTls => self.encrypt(connectors).await.map_err(OpenError::Handshake)?,
+                Event::StartTls => {
+                    self.encrypt(connectors).await.map_err(OpenError::Handshake)?;
+                    is_just_encrypted = true;
+                }
                 Event::Ready => return Ok(()),
                 Event::Ended(ended) => {
                     self.farewell();
-                    return Err(OpenError::Ended(ended));
+                    return Err(if is_just_encrypted {
+                        after_handshake(ended)
+                    } else {
+                        OpenError::Ended(ended)
+                    });
                 }
                 Event::Body | Event::Dot(_) | Event::Finished(_) => {
                     return Err(OpenError::Ended(out_of_step(Stage::Banner)));
@@ -393,6 +401,17 @@ impl Reusable for Connection {
     }
 }
 
+/// Under TLS 1.3 our side of the handshake is done before the far side has looked at it (RFC 8446 2): one that wants none of it
+/// closes where the answer to our first word under TLS is due.
+fn after_handshake(ended: Ended) -> OpenError {
+    match ended.cause {
+        EndCause::Failed(why @ (Failure::Closed | Failure::Lost(_))) if ended.stage == Stage::Ehlo => {
+            OpenError::Handshake(HandshakeError::Failed(std::io::Error::other(why.to_string())))
+        }
+        _ => OpenError::Ended(ended),
+    }
+}
+
 fn pieces(chunk: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     (0..chunk.len()).step_by(WRITE_BYTES).map(|at| chunk.slice(at..chunk.len().min(at + WRITE_BYTES)))
 }
@@ -414,5 +433,20 @@ async fn claim_over(fence: Option<Fence<'_>>) {
     match fence {
         Some(fence) => fence.over.wait().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_far_side_that_closes_right_after_the_handshake_has_refused_it() {
+        let ended = |stage, failure| Ended { stage, cause: EndCause::Failed(failure) };
+        let is_handshake = |ended| matches!(after_handshake(ended), OpenError::Handshake(_));
+        assert!(is_handshake(ended(Stage::Ehlo, Failure::Closed)));
+        assert!(is_handshake(ended(Stage::Ehlo, Failure::Lost("received fatal alert".into()))));
+        assert!(!is_handshake(ended(Stage::Ehlo, Failure::TimedOut(Wait::Ehlo))));
+        assert!(!is_handshake(ended(Stage::Auth, Failure::Closed)));
     }
 }

@@ -21,7 +21,7 @@ use postrider_core::{
         Unresolved,
     },
 };
-use postrider_mail::{Domain, HostName};
+use postrider_mail::{Domain, HostName, OutcomeKind};
 use prometheus::IntCounterVec;
 
 pub use self::resolve::{Kind, Text, read};
@@ -113,6 +113,15 @@ impl DnsSettings {
 
 const DNS_PORT: u16 = 53;
 
+/// The hosts of a domain, with what DANE says of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchangers {
+    /// Them, best first.
+    pub hosts: Vec<(Host, HostDane)>,
+    /// Whether signed MX records name them, or the signed word that the domain has none.
+    pub is_proven: bool,
+}
+
 /// The DNS as the relay sees it. Cloning shares the cache.
 #[derive(Clone)]
 pub struct Dns {
@@ -159,7 +168,7 @@ impl Dns {
         Ok(Self { inner, secure: None })
     }
 
-    /// With validated look-ups for [`Self::vouched_hosts`].
+    /// With validated look-ups, for [`Self::vouched_hosts`] and before mail bounces.
     pub fn secured(self, secure: SecureDns) -> Self {
         Self { secure: Some(secure), ..self }
     }
@@ -183,25 +192,22 @@ impl Dns {
         domain: &Domain,
         port: u16,
         to: &Destinations,
-    ) -> Result<Vec<(Host, HostDane)>, Unresolved> {
-        let secure = match &self.secure {
-            Some(secure) if secure.is_available().await => Some(secure),
-            Some(_) | None => None,
-        };
+    ) -> Result<Exchangers, Unresolved> {
+        let secure = self.validated().await.inspect_err(|why| self.inner.count(Some(why)))?;
         let answer = match secure {
             Some(secure) => secure.mx(domain).await.answer(),
             None => None,
         };
         let (Some(secure), Some(answer)) = (secure, answer) else {
-            let hosts = self.hosts(domain, to).await?;
-            return Ok(hosts.into_iter().map(|host| (host, HostDane::None)).collect());
+            let hosts = self.hosts(domain, to).await?.into_iter().map(|host| (host, HostDane::None));
+            return Ok(Exchangers { hosts: hosts.collect(), is_proven: false });
         };
         let hosts = self.hosts_of(domain, &answer, to).await?;
         let asked = hosts.into_iter().map(|host| async {
             let dane = secure.host(&host.name, port).await;
             (host, dane)
         });
-        Ok(futures::future::join_all(asked).await)
+        Ok(Exchangers { hosts: futures::future::join_all(asked).await, is_proven: true })
     }
 
     async fn hosts_of(
@@ -210,13 +216,48 @@ impl Dns {
         answer: &Answer<MxRecord>,
         to: &Destinations,
     ) -> Result<Vec<Host>, Unresolved> {
-        let seed = rand::random();
-        let found = match mx::candidates(domain, answer, to, seed) {
-            Ok(candidates) => self.order(candidates, to, seed).await,
-            Err(why) => Err(why),
+        let found = match self.search(domain, answer, to, None).await {
+            Err(why) if why.kind() == OutcomeKind::Bounced => self.proven(domain, answer, to, why).await,
+            found => found,
         };
         self.inner.count(found.as_ref().err());
         found
+    }
+
+    /// Looks again before mail bounces, by what is proven: a lie doesn't bounce mail for a signed domain. An answer of a zone that
+    /// isn't signed stands.
+    async fn proven(
+        &self,
+        domain: &Domain,
+        answer: &Answer<MxRecord>,
+        to: &Destinations,
+        why: Unresolved,
+    ) -> Result<Vec<Host>, Unresolved> {
+        let Some(secure) = self.validated().await? else { return Err(why) };
+        let proven = secure.mx(domain).await.answer();
+        self.search(domain, proven.as_ref().unwrap_or(answer), to, Some(secure)).await
+    }
+
+    /// The validated look-ups, if signed answers come through. While that isn't known, mail waits.
+    async fn validated(&self) -> Result<Option<&SecureDns>, Unresolved> {
+        let Some(secure) = &self.secure else { return Ok(None) };
+        match secure.is_available().await {
+            Ok(is_available) => Ok(is_available.then_some(secure)),
+            Err(failure) => Err(Unresolved::Failed { name: ".".into(), failure }),
+        }
+    }
+
+    /// The hosts by an answer to the MX look-up; their addresses by what is proven, where `secure` is given.
+    async fn search(
+        &self,
+        domain: &Domain,
+        answer: &Answer<MxRecord>,
+        to: &Destinations,
+        secure: Option<&SecureDns>,
+    ) -> Result<Vec<Host>, Unresolved> {
+        let seed = rand::random();
+        let candidates = mx::candidates(domain, answer, to, seed)?;
+        self.order(candidates, to, seed, secure).await
     }
 
     /// The addresses of a host that a rule names. Its absence never bounces mail.
@@ -224,7 +265,7 @@ impl Dns {
     /// # Errors
     /// When there is none to try.
     pub async fn addresses(&self, host: &HostName, to: &Destinations) -> Result<Host, Unresolved> {
-        let found = self.order(mx::smarthost(host), to, rand::random()).await;
+        let found = self.order(mx::smarthost(host), to, rand::random(), None).await;
         self.inner.count(found.as_ref().err());
         // An order without an error has at least one host, and a smarthost is one.
         found.and_then(|hosts| hosts.into_iter().next().ok_or_else(|| absent(host)))
@@ -240,9 +281,10 @@ impl Dns {
         candidates: Candidates,
         to: &Destinations,
         seed: u64,
+        secure: Option<&SecureDns>,
     ) -> Result<Vec<Host>, Unresolved> {
         let lookups = candidates.list.into_iter().map(|candidate| async {
-            let addresses = self.inner.addresses_of(&candidate).await;
+            let addresses = self.inner.addresses_of(&candidate, secure).await;
             (candidate, addresses)
         });
         let found = futures::future::join_all(lookups).await;
@@ -251,12 +293,15 @@ impl Dns {
 }
 
 impl Inner {
-    async fn addresses_of(&self, candidate: &Candidate) -> Addresses {
-        match &candidate.target {
-            MxTarget::Host(name) => self.both_families(name.as_str()).await,
+    async fn addresses_of(&self, candidate: &Candidate, secure: Option<&SecureDns>) -> Addresses {
+        let MxTarget::Host(name) = &candidate.target else {
             // There is no such name, and nobody to ask.
-            MxTarget::Null | MxTarget::Broken(_) => Addresses { v4: Answer::NxDomain, v6: Answer::NxDomain },
-        }
+            return Addresses { v4: Answer::NxDomain, v6: Answer::NxDomain };
+        };
+        let said = self.both_families(name.as_str());
+        let Some(secure) = secure else { return said.await };
+        let (said, v4, v6) = tokio::join!(said, secure.v4(name), secure.v6(name));
+        Addresses { v4: v4.answer().unwrap_or(said.v4), v6: v6.answer().unwrap_or(said.v6) }
     }
 
     /// A and AAAA, asked at once. When one has records and the other keeps us waiting, the host is tried with the one.

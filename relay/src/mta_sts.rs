@@ -3,6 +3,7 @@
 //! Invariant: a policy that the fleet has fetched holds until its time is over, whatever the DNS or the policy's host say, and a
 //! restart changes nothing of it (RFC 8461 3.3, 10.2). Only a shard that is away takes what it keeps with it: those domains are asked
 //! anew, and mail of the other shards goes on.
+//! Invariant: that the store doesn't answer is never taken for the word that the fleet has no policy.
 
 mod fetch;
 
@@ -14,7 +15,7 @@ use postrider_core::{
     tls_report::{Detail, Observed, PolicyKey, Session},
 };
 use postrider_mail::{Domain, Due};
-use postrider_queue::shards::Shards;
+use postrider_queue::{Unavailable, shards::Shards};
 use prometheus::IntCounterVec;
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ use crate::{
 
 /// How long what is known of a domain is used before its record is looked at again; also how long a fetch that failed isn't repeated.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
-/// The same while the store doesn't answer.
+/// The same while the store doesn't answer, or doesn't take what was fetched.
 const ASK_STORE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How old what is known must be to be fetched anew because no host fits it.
 const FETCH_ANEW_AFTER: Duration = Duration::from_secs(60);
@@ -53,10 +54,16 @@ struct Inner {
     reports: TlsReports,
 }
 
+/// Whether the fleet has a domain's policy isn't known: the store didn't answer, and the domain didn't give it either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
+
 /// What is known of one domain: its policy, if it has one.
 #[derive(Clone)]
 struct Known {
     kept: Option<Arc<Kept>>,
+    /// Whether the store has it as well. Without a policy: whether the store has said that it has none.
+    is_shared: bool,
     looked: Instant,
     until: Instant,
 }
@@ -76,13 +83,19 @@ impl Policies {
     }
 
     /// A domain's policy that holds now, if it has one. `to` is where its file may be fetched from.
-    pub async fn of(&self, domain: &Domain, to: &Destinations) -> Option<Arc<Kept>> {
+    ///
+    /// # Errors
+    /// Nobody knows whether it has one.
+    pub async fn of(&self, domain: &Domain, to: &Destinations) -> Result<Option<Arc<Kept>>, Unknown> {
         let now = Instant::now();
         self.look(domain, to, false, |known| known.until <= now).await
     }
 
     /// The same, fetched anew unless that was just done: no host fits the one that is known (RFC 8461 5.1).
-    pub async fn anew(&self, domain: &Domain, to: &Destinations) -> Option<Arc<Kept>> {
+    ///
+    /// # Errors
+    /// As of [`Self::of`].
+    pub async fn anew(&self, domain: &Domain, to: &Destinations) -> Result<Option<Arc<Kept>>, Unknown> {
         let before = Instant::now().checked_sub(FETCH_ANEW_AFTER);
         self.look(domain, to, true, |known| before.is_some_and(|before| known.looked <= before)).await
     }
@@ -94,7 +107,7 @@ impl Policies {
         to: &Destinations,
         is_forced: bool,
         is_old: impl FnMut(&Known) -> bool + Send,
-    ) -> Option<Arc<Kept>> {
+    ) -> Result<Option<Arc<Kept>>, Unknown> {
         let mut is_old = is_old;
         let known = self.inner.known.get(domain).await;
         let known = match known {
@@ -106,7 +119,10 @@ impl Policies {
                 entry.or_insert_with_if(Box::pin(look), is_old).await.into_value()
             }
         };
-        known.kept.filter(|kept| kept.left(now()).is_some())
+        if known.kept.is_none() && !known.is_shared {
+            return Err(Unknown);
+        }
+        Ok(known.kept.filter(|kept| kept.left(now()).is_some()))
     }
 }
 
@@ -118,13 +134,16 @@ impl Inner {
         before: Option<Known>,
         is_forced: bool,
     ) -> Known {
+        let was_shared = before.as_ref().is_some_and(|known| known.is_shared);
         let here = before.and_then(|known| known.kept).filter(|kept| kept.left(now()).is_some());
-        let (record, kept) = tokio::join!(self.record(domain), self.kept(domain, here));
-        let fresh = if kept.is_err() { ASK_STORE_AGAIN_AFTER } else { LOOK_AGAIN_AFTER };
-        let kept = kept.unwrap_or_else(|why| {
+        let (record, there) = tokio::join!(self.record(domain), self.there(domain, here.is_some()));
+        let is_silent = there.is_err();
+        // What the store said before holds while it is silent.
+        let mut is_shared = was_shared || (here.is_none() && !is_silent);
+        let kept = here.or(there.unwrap_or_else(|why| {
             tracing::warn!(domain = domain.as_str(), %why, "the queue's store did not say whether the fleet has the domain's MTA-STS policy");
             None
-        });
+        }));
         let step = match (next(kept.as_deref(), &record, now()), &record) {
             (Step::Keep, Record::Id(id)) if is_forced => Step::Fetch(id.clone()),
             (step, _) => step,
@@ -132,13 +151,19 @@ impl Inner {
         let (kept, result) = match step {
             Step::Keep => (kept, None),
             Step::Fetch(id) => match self.fetch(domain, to, id).await {
-                Some(fetched) => (Some(fetched), Some("fetched")),
+                Some(fetched) => {
+                    is_shared = false;
+                    (Some(fetched), Some("fetched"))
+                }
                 None => (kept, Some("failed")),
             },
         };
         let found = if kept.is_some() { "kept" } else { "none" };
         self.lookups.with_label_values(&[result.unwrap_or(found)]).inc();
-        Known::new(kept, fresh)
+        if let (Some(kept), false) = (&kept, is_shared) {
+            is_shared = self.share(domain, kept).await;
+        }
+        Known::new(kept, is_shared, is_silent)
     }
 
     async fn record(&self, domain: &Domain) -> Record {
@@ -149,14 +174,10 @@ impl Inner {
         }
     }
 
-    /// What this relay or the fleet has fetched before, and still holds.
-    async fn kept(
-        &self,
-        domain: &Domain,
-        here: Option<Arc<Kept>>,
-    ) -> Result<Option<Arc<Kept>>, postrider_queue::Unavailable> {
-        if here.is_some() {
-            return Ok(here);
+    /// What the fleet has fetched before, and still holds. Not asked for where that is known here.
+    async fn there(&self, domain: &Domain, is_here: bool) -> Result<Option<Arc<Kept>>, Unavailable> {
+        if is_here {
+            return Ok(None);
         }
         let Some(note) = self.shards.note(&note_name(domain)).await? else { return Ok(None) };
         // What another version wrote and this one can't read is fetched again.
@@ -175,20 +196,25 @@ impl Inner {
                 return None;
             }
         };
-        let kept = Kept { policy, id, fetched: now() };
-        if let (Ok(note), Some(left)) = (serde_json::to_vec(&kept), kept.left(now()))
-            && let Err(why) = self.shards.take_note(&note_name(domain), &note, left).await
-        {
-            tracing::debug!(domain = domain.as_str(), %why, "a policy was not kept for the fleet");
+        Some(Arc::new(Kept { policy, id, fetched: now() }))
+    }
+
+    /// Keeps a policy for the fleet, and for this relay's next process; whether that is done.
+    async fn share(&self, domain: &Domain, kept: &Kept) -> bool {
+        let (Ok(note), Some(left)) = (serde_json::to_vec(kept), kept.left(now())) else { return true };
+        let taken = self.shards.take_note(&note_name(domain), &note, left).await;
+        if let Err(why) = &taken {
+            tracing::warn!(domain = domain.as_str(), %why, "the queue's store did not take the domain's MTA-STS policy; it is tried again");
         }
-        Some(Arc::new(kept))
+        taken.is_ok()
     }
 }
 
 impl Known {
-    fn new(kept: Option<Arc<Kept>>, fresh: Duration) -> Self {
+    fn new(kept: Option<Arc<Kept>>, is_shared: bool, is_silent: bool) -> Self {
         let looked = Instant::now();
-        Self { kept, looked, until: looked + fresh }
+        let fresh = if is_shared && !is_silent { LOOK_AGAIN_AFTER } else { ASK_STORE_AGAIN_AFTER };
+        Self { kept, is_shared, looked, until: looked + fresh }
     }
 
     fn bytes(&self) -> usize {
@@ -204,3 +230,6 @@ fn note_name(domain: &Domain) -> String {
 fn now() -> Due {
     clock::wall()
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,11 +93,11 @@ impl TlsReports {
     }
 
     /// What was counted since this was last asked.
-    fn take(&self) -> HashMap<Key, Counts> {
-        std::mem::take(&mut *self.lock())
+    fn take(&self) -> Counted<'_> {
+        Counted { from: self, left: std::mem::take(&mut *self.lock()) }
     }
 
-    /// It couldn't be stored: it is next time.
+    /// It wasn't stored: it is next time.
     fn put_back(&self, key: Key, counts: Counts) {
         let mut counted = self.lock();
         if counted.len() < MAX_KEPT || counted.contains_key(&key) {
@@ -108,6 +108,18 @@ impl TlsReports {
     /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Counts>> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was counted, on its way to the store. What is still in it when it is dropped wasn't stored, and is next time.
+struct Counted<'a> {
+    from: &'a TlsReports,
+    left: HashMap<Key, Counts>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.left.drain().for_each(|(key, counts)| self.from.put_back(key, counts));
     }
 }
 
@@ -167,14 +179,28 @@ mod tests {
         (0..MAX_KEPT + 5).for_each(|n| reports.add_at(good(n), Due::from_unix_millis(0)));
         reports.add_at(good(0), Due::from_unix_millis(0));
         let mut taken = reports.take();
-        assert_eq!(taken.len(), MAX_KEPT);
-        assert!(reports.take().is_empty());
+        assert_eq!(taken.left.len(), MAX_KEPT);
+        assert!(reports.take().left.is_empty());
         let key = (Day::of(Due::from_unix_millis(0)), domain(0));
-        let counts = taken.remove(&key).expect("counted");
+        let counts = taken.left.remove(&key).expect("counted");
         assert_eq!(counts.increments().first().map(|one| one.by), Some(2));
         reports.put_back(key.clone(), counts.clone());
         reports.add_at(good(0), Due::from_unix_millis(1));
-        assert_eq!(reports.take()[&key].increments().first().map(|one| one.by), Some(3));
+        assert_eq!(reports.take().left[&key].increments().first().map(|one| one.by), Some(3));
+    }
+
+    #[test]
+    fn what_is_taken_and_not_stored_is_there_again() {
+        let (reports, at) = (TlsReports::default(), Due::from_unix_millis(0));
+        (0..3).for_each(|n| reports.add_at(good(n), at));
+        let mut taken = reports.take();
+        taken.left.remove(&(Day::of(at), domain(0))).expect("counted");
+        // Counted while the DNS was asked.
+        reports.add_at(good(1), at);
+        drop(taken);
+        let taken = reports.take();
+        let by = |n| Some(taken.left.get(&(Day::of(at), domain(n)))?.increments().first()?.by);
+        assert_eq!([by(0), by(1), by(2)], [None, Some(2), Some(1)]);
     }
 
     #[test]
@@ -184,7 +210,7 @@ mod tests {
         let policy = mta_sts::Policy::parse(file).expect("a policy");
         reports.unresolved(&domain(1), &Unresolved::NotInPolicy("mx.example".into()), Some(&policy));
         reports.unresolved(&domain(1), &Unresolved::NoMailHost, Some(&policy));
-        let taken: Vec<Counts> = reports.take().into_values().collect();
+        let taken: Vec<Counts> = reports.take().left.values().cloned().collect();
         let mut expected = Counts::default();
         let detail = Detail::of(ResultType::ValidationFailure).because("mx-not-in-policy");
         let policy = PolicyKey::sts(domain(1), &policy);

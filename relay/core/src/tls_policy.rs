@@ -83,11 +83,13 @@ pub const fn mode_for(mode: TlsMode, requirement: TlsRequirement) -> TlsMode {
     }
 }
 
-/// Whether a message may go to a host of this protection: one that requires TLS needs its certificate verified (RFC 8689 4.2.1).
-pub const fn is_enough(protection: &Protection, requirement: TlsRequirement) -> bool {
+/// Whether a message may go to a host of this protection: one that requires TLS needs its certificate verified, and that in a name
+/// that wasn't foisted on us (RFC 8689 4.2.1). `is_name_proven`: whether a rule, a signed MX record or an enforced policy names it.
+pub const fn is_enough(protection: &Protection, requirement: TlsRequirement, is_name_proven: bool) -> bool {
     match requirement {
         TlsRequirement::Required => match protection {
-            Protection::Verify | Protection::MtaSts => true,
+            Protection::Verify => is_name_proven,
+            Protection::MtaSts => true,
             Protection::Dane { demand, .. } => demand.is_fitting(),
             Protection::Clear | Protection::Opportunistic | Protection::Require => false,
         },
@@ -117,6 +119,11 @@ pub fn for_host(
         }
         _ => Some(mode.protection()),
     }
+}
+
+/// Whether a domain's policy is enforced and names a host.
+pub fn is_named(published: Option<&mta_sts::Policy>, host: &HostName) -> bool {
+    published.is_some_and(|policy| policy.mode == mta_sts::Mode::Enforce && policy.allows(host))
 }
 
 /// Why none of these hosts may be mailed to, where [`for_host`] allows none; nothing where there is none.
@@ -353,11 +360,16 @@ mod tests {
             [(vec![Clear, Opportunistic, Require, dane()], false), (vec![Verify, MtaSts, fitting], true)]
         {
             for protection in protections {
-                assert!(is_enough(&protection, TlsRequirement::Unsaid));
-                assert!(is_enough(&protection, TlsRequirement::Lifted));
-                assert_eq!(is_enough(&protection, TlsRequirement::Required), is_verified, "{protection:?}");
+                assert!(is_enough(&protection, TlsRequirement::Unsaid, false));
+                assert!(is_enough(&protection, TlsRequirement::Lifted, false));
+                let found = is_enough(&protection, TlsRequirement::Required, true);
+                assert_eq!(found, is_verified, "{protection:?}");
             }
         }
+        assert!(
+            !is_enough(&Verify, TlsRequirement::Required, false),
+            "of a host that anybody may have named"
+        );
     }
 
     #[test]

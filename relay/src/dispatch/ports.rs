@@ -16,7 +16,7 @@ use postrider_core::{
     route::{Action, Decision, Target},
     tls_policy::{self, TlsMode},
 };
-use postrider_mail::{Domain, HostName};
+use postrider_mail::{Domain, HostName, TlsRequirement};
 use postrider_queue::{
     Body, Claimed, ConfigTag, Lane, Partition, Settled, Settlement, Unavailable, body::BodyError,
 };
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::ConfigSource,
     delivery::{Hosts, Store},
-    dns::Dns,
+    dns::{Dns, Exchangers},
     mta_sts::Policies,
     site::{PutOff, Stop},
     tls_report::TlsReports,
@@ -163,6 +163,17 @@ pub fn destinations(config: &Config, own_addresses: &[IpAddr]) -> Destinations {
     }
 }
 
+/// How mail to a domain is protected.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// As the rule wants it.
+    mode: TlsMode,
+    /// As the message does.
+    requirement: TlsRequirement,
+    /// Whether the domain is told how it went.
+    is_reported: bool,
+}
+
 /// Where mail may go under a config.
 type To = (ConfigHash, Arc<Destinations>);
 
@@ -195,27 +206,33 @@ impl LiveHosts {
         &self,
         domain: &Domain,
         to: &Destinations,
-        mode: TlsMode,
-        is_reported: bool,
+        Wanted { mode, requirement, is_reported }: Wanted,
     ) -> Result<Vec<Stop>, Unresolved> {
-        if mode != TlsMode::Published {
+        if mode != TlsMode::Published && requirement != TlsRequirement::Required {
             let hosts = self.dns.hosts(domain, to).await?;
             let hosts = hosts.into_iter().map(|host| (host, HostDane::None)).collect();
             return self.allowed(hosts, mode, None);
         }
-        let hosts = self.dns.vouched_hosts(domain, self.mx_port, to);
-        let (hosts, mut kept) = tokio::join!(hosts, self.policies.of(domain, to));
-        let hosts = hosts?;
+        let found = self.dns.vouched_hosts(domain, self.mx_port, to);
+        let (found, kept) = tokio::join!(found, self.policies.of(domain, to));
+        let Exchangers { hosts, is_proven } = found?;
+        let mut kept = kept.map_err(|_| Unresolved::PolicyUnknown)?;
         let mut found = self.allowed(hosts.clone(), mode, kept.as_deref());
         // RFC 8461 5.1: the domain may have other hosts by now, and another policy.
         if matches!(found, Err(Unresolved::NotInPolicy(_))) {
-            kept = self.policies.anew(domain, to).await;
+            kept = self.policies.anew(domain, to).await.map_err(|_| Unresolved::PolicyUnknown)?;
             found = self.allowed(hosts, mode, kept.as_deref());
         }
-        if is_reported {
-            self.report(domain, &mut found, kept);
+        if is_reported && mode == TlsMode::Published {
+            self.report(domain, &mut found, kept.clone());
         }
-        found
+        let mut stops = found?;
+        let policy = kept.as_deref().map(|kept| &kept.policy);
+        stops.retain(|stop| {
+            let is_name_proven = is_proven || tls_policy::is_named(policy, &stop.host.name);
+            tls_policy::is_enough(&stop.protection, requirement, is_name_proven)
+        });
+        Ok(stops)
     }
 
     /// Has sessions with these hosts counted; that there is none to have one with, at once.
@@ -306,21 +323,20 @@ impl Hosts for LiveHosts {
     ) -> Result<Vec<Stop>, Unresolved> {
         let (to, requirement) = (self.destinations(config), claimed.delivery.tls());
         let mode = tls_policy::mode_for(decision.policy.tls, requirement);
-        let is_reported = config.tls_reports.is_some();
-        let mut stops = match &decision.action {
-            Action::Try(Target::Smarthost(smarthost)) => self.smarthosts(smarthost, &to, mode).await?,
-            Action::Try(Target::Redirect(address)) => {
-                self.exchangers(address.domain(), &to, mode, is_reported).await?
+        let wanted = Wanted { mode, requirement, is_reported: config.tls_reports.is_some() };
+        let stops = match &decision.action {
+            Action::Try(Target::Smarthost(smarthost)) => {
+                let mut stops = self.smarthosts(smarthost, &to, mode).await?;
+                stops.retain(|stop| tls_policy::is_enough(&stop.protection, requirement, true));
+                stops
             }
+            Action::Try(Target::Redirect(address)) => self.exchangers(address.domain(), &to, wanted).await?,
             Action::Try(Target::Mx)
             | Action::Reject(_)
             | Action::Discard
             | Action::Hold { .. }
-            | Action::Defer { .. } => {
-                self.exchangers(claimed.delivery.domain(), &to, mode, is_reported).await?
-            }
+            | Action::Defer { .. } => self.exchangers(claimed.delivery.domain(), &to, wanted).await?,
         };
-        stops.retain(|stop| tls_policy::is_enough(&stop.protection, requirement));
         if stops.is_empty() { Err(Unresolved::NotVouched) } else { Ok(stops) }
     }
 }

@@ -2,13 +2,19 @@
 //! **Owns:** which look-ups DANE needs, whether there is a resolver that they can be asked of. **Never:** a policy (core::dane).
 //! Invariant: once a signed answer has come through, nothing short of a new process does without them: an attacker who strips
 //! signatures makes mail wait, not go in clear.
-//! Invariant: nothing is sent before it is known whether signed answers come through.
+//! Invariant: nothing is sent before it is known whether signed answers come through. Only an answer that brings no signatures says
+//! that they don't; where none comes, mail waits.
 //! RFC 7672 2.
 
 mod ask;
 mod kept;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use hickory_proto::{
     dnssec::TrustAnchors,
@@ -32,7 +38,9 @@ use super::{DnsSettings, NoNameserver, resolve::Kind, upstream::Upstreams};
 const FIRST_PROBES: u32 = 3;
 /// Between two of those.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Between two later ones.
+/// Between two later ones, while mail waits for the answer.
+const SOON: Duration = Duration::from_secs(5);
+/// The same once it is said that they don't.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Whose signatures are believed.
@@ -77,9 +85,11 @@ struct Inner {
     validator: Validator,
     deadline: Duration,
     mx: Cache<Vouched<MxRecord>>,
+    v4: Cache<Vouched<Ipv4Addr>>,
+    v6: Cache<Vouched<Ipv6Addr>>,
     hosts: Cache<HostDane>,
-    /// Whether signed answers come through; nothing before that is known.
-    is_available: watch::Sender<Option<bool>>,
+    /// Whether signed answers come through, or why that can't be found out; nothing before it was tried.
+    is_available: watch::Sender<Option<Result<bool, DnsFailure>>>,
     available: Option<IntGauge>,
 }
 
@@ -95,39 +105,63 @@ impl SecureDns {
     ) -> Result<Self, NoNameserver> {
         let (ttls, entries, deadline) = (settings.ttls, settings.cache_entries, settings.deadline);
         let validator = Validator::new(Upstreams::new(settings)?, anchors.0);
-        let (is_available, _) = watch::channel(None);
-        let (mx, hosts) = (Cache::new(ttls, entries), Cache::new(ttls, entries));
-        Ok(Self { inner: Arc::new(Inner { validator, deadline, mx, hosts, is_available, available }) })
+        let inner = Inner {
+            validator,
+            deadline,
+            mx: Cache::new(ttls, entries),
+            v4: Cache::new(ttls, entries),
+            v6: Cache::new(ttls, entries),
+            hosts: Cache::new(ttls, entries),
+            is_available: watch::Sender::new(None),
+            available,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Finds out whether signed answers come through: ends once they do.
     pub async fn run(&self) {
         let mut probes = 0_u32;
-        while !self.inner.probe().await {
+        loop {
+            let said = self.inner.probe().await;
             probes = probes.saturating_add(1);
-            if probes == FIRST_PROBES {
-                self.inner.decide(false);
+            if said == Ok(true) || probes >= FIRST_PROBES {
+                self.inner.hear(said);
             }
-            tokio::time::sleep(if probes < FIRST_PROBES { FIRST_PAUSE } else { PAUSE }).await;
+            let known = *self.inner.is_available.borrow();
+            tokio::time::sleep(match known {
+                Some(Ok(true)) => return,
+                Some(Ok(false)) => PAUSE,
+                Some(Err(_)) => SOON,
+                None => FIRST_PAUSE,
+            })
+            .await;
         }
-        self.inner.decide(true);
     }
 
-    /// Whether signed answers come through. Waits until that is known.
-    pub async fn is_available(&self) -> bool {
+    /// Whether signed answers come through. Waits until that was tried.
+    ///
+    /// # Errors
+    /// Why it couldn't be found out yet.
+    pub async fn is_available(&self) -> Result<bool, DnsFailure> {
         let mut seen = self.inner.is_available.subscribe();
         // The sender lives as long as `self`.
-        seen.wait_for(Option::is_some).await.is_ok_and(|known| *known == Some(true))
+        let known = seen.wait_for(Option::is_some).await.ok().and_then(|known| *known);
+        known.unwrap_or(Err(DnsFailure::Unreachable))
     }
 
     /// The MX records of a domain.
     pub async fn mx(&self, domain: &Domain) -> Vouched<MxRecord> {
-        let ask = async {
-            let proven = self.inner.ask::<MxRecord>(domain.as_str()).await;
-            let kind = kind_of(&proven.vouched);
-            Found { value: proven.vouched, ttl: proven.ttl, kind }
-        };
-        self.inner.mx.get(domain.as_str(), ask).await
+        self.inner.records(&self.inner.mx, domain.as_str()).await
+    }
+
+    /// The IPv4 addresses of a host.
+    pub async fn v4(&self, host: &HostName) -> Vouched<Ipv4Addr> {
+        self.inner.records(&self.inner.v4, host.as_str()).await
+    }
+
+    /// Its IPv6 addresses.
+    pub async fn v6(&self, host: &HostName) -> Vouched<Ipv6Addr> {
+        self.inner.records(&self.inner.v6, host.as_str()).await
     }
 
     /// What a host's TLSA records for its `port` demand. Only for a host that a signed MX record names, or the signed word that
@@ -138,9 +172,18 @@ impl SecureDns {
 }
 
 impl Inner {
+    async fn records<T: Kind>(&self, cache: &Cache<Vouched<T>>, name: &str) -> Vouched<T> {
+        let ask = async {
+            let proven = self.ask::<T>(name).await;
+            let kind = kind_of(&proven.vouched);
+            Found { value: proven.vouched, ttl: proven.ttl, kind }
+        };
+        cache.get(name, ask).await
+    }
+
     /// One family's look-up tells what the zone is; which addresses are tried is no matter of DANE: a wrong one has not the key.
     async fn host(&self, host: &HostName, port: u16) -> Found<HostDane> {
-        let address = self.ask::<std::net::Ipv4Addr>(host.as_str()).await;
+        let address = self.ask::<Ipv4Addr>(host.as_str()).await;
         let mut ttl = address.ttl;
         let mut kind = kind_of(&address.vouched);
         if let Some(value) = dane::of_address(&address.vouched) {
@@ -168,22 +211,48 @@ impl Inner {
         asked.unwrap_or_else(|_| failed(DnsFailure::Timeout))
     }
 
-    async fn probe(&self) -> bool {
-        matches!(self.ask::<Authority>("").await.vouched, Vouched::Secure(_))
+    /// Whether signed answers come through; a failure where no answer says so.
+    async fn probe(&self) -> Result<bool, DnsFailure> {
+        let failure = match self.ask::<Authority>("").await.vouched {
+            Vouched::Secure(_) => return Ok(true),
+            Vouched::Failed(failure) => failure,
+            // Nobody may say that of the root.
+            Vouched::SecureNoData | Vouched::SecureNxDomain | Vouched::Insecure => DnsFailure::Bogus,
+        };
+        match tokio::time::timeout(self.deadline, self.validator.has_signatures()).await {
+            Ok(Ok(false)) => Ok(false),
+            // They come and don't validate: the keys to them may not have come.
+            Ok(Ok(true)) => Err(failure),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(DnsFailure::Timeout),
+        }
     }
 
-    fn decide(&self, is_available: bool) {
-        if is_available {
-            tracing::info!("the resolvers give signed answers: DANE is on");
-        } else {
-            tracing::warn!(
-                "the resolvers give no signed answers that validate, so DANE is off and hosts with TLSA records are treated as any other; have the resolvers pass DNSSEC records on (EDNS, the DO bit)"
-            );
+    fn hear(&self, said: Result<bool, DnsFailure>) {
+        let is_news = self.is_available.send_if_modified(|known| {
+            // A failure takes back nothing that an answer has said.
+            let is_news = *known != Some(said) && (said.is_ok() || !matches!(known, Some(Ok(_))));
+            if is_news {
+                *known = Some(said);
+            }
+            is_news
+        });
+        if !is_news {
+            return;
+        }
+        match said {
+            Ok(true) => tracing::info!("the resolvers give signed answers: DANE is on"),
+            Ok(false) => tracing::warn!(
+                "the resolvers give no signed answers, so DANE is off and hosts with TLSA records are treated as any other; have the resolvers pass DNSSEC records on (EDNS, the DO bit)"
+            ),
+            Err(failure) => tracing::warn!(
+                why = failure.as_str(),
+                "the resolvers give no answer about the root zone that says whether signatures come through, so mail whose TLS depends on that waits; have them answer for the root, or let rules with policy.tls.mode Opportunistic do without"
+            ),
         }
         if let Some(gauge) = &self.available {
-            gauge.set(i64::from(is_available));
+            gauge.set(i64::from(said == Ok(true)));
         }
-        self.is_available.send_replace(Some(is_available));
     }
 }
 
@@ -205,3 +274,6 @@ const fn kind_of<T>(vouched: &Vouched<T>) -> Kept {
         Vouched::Failed(failure) => Kept::Failure(*failure),
     }
 }
+
+#[cfg(test)]
+mod tests;

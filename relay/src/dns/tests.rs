@@ -1,6 +1,6 @@
 //! Every DNS case that mail meets, asked of a real socket on loopback.
 
-mod server;
+pub(super) mod server;
 
 use std::{net::IpAddr, time::Duration};
 

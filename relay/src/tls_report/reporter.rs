@@ -106,20 +106,27 @@ impl Reporter {
 
     /// Stores what was counted of domains that ask for reports.
     async fn store(&self) {
-        let counted = self.reports.take();
+        let mut counted = self.reports.take();
         if self.config.current().tls_reports.is_none() {
+            counted.left.clear();
             return;
         }
-        let wanted = futures::stream::iter(counted)
-            .map(|((day, domain), counts)| async move {
+        let keys: Vec<_> = counted.left.keys().cloned().collect();
+        let asked = futures::stream::iter(keys)
+            .map(|key| async move {
                 // Whoever can't be asked now is counted, and asked again before a report leaves.
-                (self.record(&domain).await != Record::Absent).then_some((day, domain, counts))
+                (self.record(&key.1).await == Record::Absent).then_some(key)
             })
             .buffer_unordered(LOOKUPS);
+        let mut asked = std::pin::pin!(asked);
+        while let Some(unwanted) = asked.next().await {
+            if let Some(key) = unwanted {
+                counted.left.remove(&key);
+            }
+        }
         let mut days: BTreeMap<Day, Vec<(Domain, Additions)>> = BTreeMap::new();
-        let mut wanted = std::pin::pin!(wanted);
-        while let Some(one) = wanted.next().await {
-            let Some((day, domain, counts)) = one else { continue };
+        // From here on nobody knows what is stored: if this is broken off, too few are better than made up ones.
+        for ((day, domain), counts) in counted.left.drain() {
             let fields = counts.increments().into_iter().map(|one| (one.field, one.by)).collect();
             days.entry(day).or_default().push((domain, fields));
         }

@@ -98,11 +98,17 @@ impl Reporter {
         }
     }
 
-    /// By mail first: it costs no time.
+    /// By mail first: it costs no time, and one destination that has it is enough. So the turn is done before web servers are asked,
+    /// which may be slow: a relay that stops meanwhile leaves no other one to mail it again.
     async fn send(&self, due: &Due<'_>, turn: &Turn, file: (&Report, &Bytes), to: &Recipients) -> Sent {
         let by_mail = self.mail(due, turn, file, &to.mailboxes).await;
         if to.urls.is_empty() {
             return by_mail;
+        }
+        if by_mail == Sent::Taken
+            && let Err(why) = self.shards.turn_done(turn.clone(), &due.day.to_string(), due.domain).await
+        {
+            tracing::debug!(domain = due.domain.as_str(), %why, "the queue's store was not told that a TLS report is mailed; it is told again");
         }
         let may_go_to = ports::destinations(due.config, &self.own_addresses);
         let is_posted = self.post(&to.urls, file.1, &may_go_to).await;

@@ -1,5 +1,6 @@
 //! Far sides as they shouldn't be: a clear outcome, bounded memory, nothing lost, other mail unharmed.
 
+use postrider_core::tls_policy::TlsMode;
 use postrider_mail::{OutcomeKind, Stage};
 
 use crate::{
@@ -128,4 +129,31 @@ async fn one_that_hangs_holds_up_nobody_else() {
     let id = rig.send("a@app.example", &["b@live.example"], TEXT).await;
     rig.ended(&id).await;
     assert!(began.elapsed().as_millis() < 900, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_breaks_off_at_starttls_gets_the_mail_in_clear_unless_the_policy_demands_tls() {
+    let acts: [fn() -> Act; 3] = [|| Act::Close, || Act::Hang, || Act::Say("\u{1}\u{2} hello there".into())];
+    for act in acts {
+        let far = FarSide::start(move |step, _| match step {
+            Step::Command(line) if line.starts_with("EHLO") => {
+                Act::Say("250-far.example\r\n250 STARTTLS".to_owned())
+            }
+            Step::Command(line) if line == "STARTTLS" => act(),
+            Step::Command(_) | Step::Greeting | Step::Dot => Act::Usual,
+        })
+        .await;
+        let rig = Rig::start(to(&[&far])).await;
+        let id = rig.send("a@app.example", &["b@far.example"], TEXT).await;
+        assert_eq!(rig.outcomes(&id).await[0].kind, OutcomeKind::Delivered);
+        rig.configure(|parts| parts.defaults.tls = Some(TlsMode::Require), to(&[&far]));
+        let id = rig.send("a@app.example", &["b@far.example"], TEXT).await;
+        let outcomes = rig.outcomes(&id).await;
+        assert_eq!(
+            (outcomes[0].kind, outcomes[0].stage),
+            (OutcomeKind::Deferred, Stage::Tls),
+            "{outcomes:?}"
+        );
+        assert_eq!(far.messages().len(), 1);
+    }
 }

@@ -104,6 +104,7 @@ impl Drop for Redis {
 
 pub struct Rig {
     pub partition: Partition,
+    pub shards: Shards,
     pub dispatcher: Dispatcher,
     pub sites: Sites,
     pub metrics: Metrics,
@@ -214,6 +215,7 @@ impl Rig {
         .await;
         let rig = Self {
             partition,
+            shards,
             dispatcher,
             sites,
             metrics,

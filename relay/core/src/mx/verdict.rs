@@ -77,6 +77,9 @@ pub enum Unresolved {
     /// The domain's MTA-STS policy is enforced and names none of its hosts.
     #[error("the domain's MTA-STS policy does not allow {0}, nor another of its mail hosts")]
     NotInPolicy(Box<str>),
+    /// Whether the domain has an MTA-STS policy isn't known.
+    #[error("it is not known whether the domain has an MTA-STS policy: the queue's store does not answer")]
+    PolicyUnknown,
     /// What DANE demands of the host isn't known, nor of any other host of the domain.
     #[error("DANE: the TLSA records of {name}, and of each other mail host, can't be had: {}", failure.as_str())]
     Unproven {
@@ -113,6 +116,7 @@ impl Unresolved {
             | Self::TooMany
             | Self::SmarthostAbsent(_)
             | Self::NotInPolicy(_)
+            | Self::PolicyUnknown
             | Self::Unproven { .. }
             // A policy may only not be known now.
             | Self::NotVouched
@@ -129,7 +133,7 @@ impl Unresolved {
             Self::Loop => EnhancedCode::permanent(4, 6),
             Self::Forbidden(_) | Self::OtherFamily | Self::TooMany => EnhancedCode::transient(4, 4),
             Self::SmarthostAbsent(_) | Self::Failed { .. } => EnhancedCode::transient(4, 3),
-            Self::NotInPolicy(_) => EnhancedCode::transient(7, 0),
+            Self::NotInPolicy(_) | Self::PolicyUnknown => EnhancedCode::transient(7, 0),
             Self::Unproven { .. } => EnhancedCode::transient(7, 5),
             Self::NotVouched => EnhancedCode::transient(7, 30),
         }
@@ -148,9 +152,12 @@ impl Unresolved {
             Self::Unproven { .. } => Some(
                 "the domain's administrator has to mend its DNS; a rule with policy.tls.mode Opportunistic goes before it",
             ),
-            Self::NotVouched => Some("a rule with policy.tls.mode Verify vouches for them"),
+            Self::NotVouched => Some(
+                "a rule with policy.tls.mode Verify vouches for a smarthost that it names, and for mail hosts whose MX records are signed",
+            ),
             Self::OtherFamily
             | Self::TooMany
+            | Self::PolicyUnknown
             | Self::Failed { .. }
             | Self::NullMx
             | Self::NoSuchDomain
@@ -171,6 +178,7 @@ impl Unresolved {
             Self::Forbidden(_) => "forbidden",
             Self::OtherFamily => "other_family",
             Self::NotInPolicy(_) => "not_in_policy",
+            Self::PolicyUnknown => "policy_unknown",
             Self::Unproven { .. } => "unproven",
             Self::NotVouched => "not_vouched",
             Self::Failed { .. } => "failed",

@@ -91,6 +91,7 @@ pub const fn of_unresolved(why: &Unresolved) -> Option<(ResultType, &'static str
         | Unresolved::OtherFamily
         | Unresolved::TooMany
         | Unresolved::SmarthostAbsent(_)
+        | Unresolved::PolicyUnknown
         | Unresolved::NotVouched
         | Unresolved::Failed { .. } => None,
     }

@@ -44,13 +44,22 @@ pub(super) struct Proven<T> {
 #[derive(Clone)]
 pub(super) struct Validator {
     handle: DnssecDnsHandle<Signed>,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Validator {
     pub(super) fn new(upstreams: Upstreams, anchors: TrustAnchors) -> Self {
         let keys = moka::future::Cache::builder().max_capacity(KEYS_KEPT_MAX).time_to_live(KEYS_KEPT).build();
-        let upstreams = Signed { upstreams: Arc::new(upstreams), keys };
-        Self { handle: DnssecDnsHandle::with_trust_anchor(upstreams, Arc::new(anchors)) }
+        let upstreams = Arc::new(upstreams);
+        let signed = Signed { upstreams: upstreams.clone(), keys };
+        Self { handle: DnssecDnsHandle::with_trust_anchor(signed, Arc::new(anchors)), upstreams }
+    }
+
+    /// Whether an answer about the root brings signatures along, be they right or wrong. The caller bounds the time.
+    pub(super) async fn has_signatures(&self) -> Result<bool, DnsFailure> {
+        let response = self.upstreams.query_signed(&Name::root(), RecordType::SOA).await?;
+        let mut records = response.answers.iter().chain(&response.authorities);
+        Ok(records.any(|record| record.record_type() == RecordType::RRSIG))
     }
 
     /// Looks one name up, aliases followed. The caller bounds the time.

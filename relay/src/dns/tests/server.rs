@@ -24,7 +24,7 @@ use tokio::{
 
 /// What is said of a name.
 #[derive(Debug, Clone)]
-pub(super) enum Speak {
+pub(in crate::dns) enum Speak {
     /// These, to who asks for their type; aliases to everybody.
     Records(Vec<RData>),
     /// The name exists, with nothing.
@@ -44,24 +44,24 @@ pub(super) enum Speak {
 }
 
 /// MX records.
-pub(super) fn mx(records: &[(u16, &str)]) -> Speak {
+pub(in crate::dns) fn mx(records: &[(u16, &str)]) -> Speak {
     Speak::Records(
         records.iter().map(|(preference, host)| RData::MX(MX::new(*preference, name(host)))).collect(),
     )
 }
 
 /// An A record.
-pub(super) fn a(address: [u8; 4]) -> Speak {
+pub(in crate::dns) fn a(address: [u8; 4]) -> Speak {
     Speak::Records(vec![RData::A(A(address.into()))])
 }
 
 /// An AAAA record.
-pub(super) fn aaaa(address: &str) -> Speak {
+pub(in crate::dns) fn aaaa(address: &str) -> Speak {
     Speak::Records(vec![RData::AAAA(AAAA(address.parse().expect("an address")))])
 }
 
 /// A CNAME record.
-pub(super) fn cname(target: &str) -> RData {
+pub(in crate::dns) fn cname(target: &str) -> RData {
     RData::CNAME(CNAME(name(target)))
 }
 
@@ -70,7 +70,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A running server. It ends when dropped.
-pub(super) struct Server {
+pub(in crate::dns) struct Server {
     address: SocketAddr,
     questions: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
@@ -80,12 +80,14 @@ type Zone = HashMap<String, Vec<Speak>>;
 
 impl Server {
     /// Knows these names; of others it says that they don't exist.
-    pub(super) async fn start(names: impl IntoIterator<Item = (&'static str, Speak)>) -> Self {
+    pub(in crate::dns) async fn start(names: impl IntoIterator<Item = (&'static str, Speak)>) -> Self {
         Self::start_with(names, true).await
     }
 
     /// Isn't there for TCP.
-    pub(super) async fn start_udp_only(names: impl IntoIterator<Item = (&'static str, Speak)>) -> Self {
+    pub(in crate::dns) async fn start_udp_only(
+        names: impl IntoIterator<Item = (&'static str, Speak)>,
+    ) -> Self {
         Self::start_with(names, false).await
     }
 
@@ -106,16 +108,16 @@ impl Server {
         Self { address, questions, tasks }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::dns) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// How many were asked so far.
-    pub(super) fn questions(&self) -> usize {
+    pub(in crate::dns) fn questions(&self) -> usize {
         self.questions.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn stop(mut self) {
+    pub(in crate::dns) async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
 }

@@ -27,10 +27,22 @@ pub(super) fn of_open(error: OpenError) -> Failure {
             stage: ended.stage,
             cause: match ended.cause {
                 EndCause::Refused(reply) => Cause::Reply(reply),
+                EndCause::Failed(failure) if ended.stage == Stage::Tls => of_tls(failure),
                 EndCause::Failed(failure) => of_failure(failure),
                 EndCause::Quit => Cause::Ours(FarText::new("the connection was ended by this relay")),
             },
         },
+    }
+}
+
+/// Whoever breaks off at STARTTLS has no working TLS: mail that may go without shouldn't have to wait for it.
+fn of_tls(failure: client::Failure) -> Cause {
+    use client::Failure as F;
+    match failure {
+        F::Closed | F::Lost(_) | F::TimedOut(_) | F::OutOfStep(_) | F::Garbage => {
+            Cause::Tls(TlsFailure::Handshake(FarText::new(&failure.to_string())))
+        }
+        other => of_failure(other),
     }
 }
 
