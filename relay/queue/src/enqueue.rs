@@ -121,7 +121,8 @@ impl EnqueueError {
         }
     }
 
-    /// Whether the message certainly isn't in this partition, so that it may go to another one at once.
+    /// Whether the message certainly isn't in this partition, so that it may go to another one at once. All tries count: one without
+    /// a clear answer is enough for no.
     pub const fn is_certain(&self) -> bool {
         match self {
             Self::Full | Self::NotOpen { .. } | Self::BodyGone | Self::Aborted | Self::Recipient(_) => true,
@@ -176,7 +177,8 @@ impl Partition {
                 return Err(if why.is_full() { EnqueueError::Full } else { why.into() });
             }
             if Instant::now() + pause >= until {
-                return Err(why.into());
+                // Whatever the last try says: one that was unclear may have run.
+                return Err(why.after_unclear().into());
             }
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(RETRY_MAX);

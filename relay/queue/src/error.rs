@@ -74,6 +74,11 @@ impl Unavailable {
         }
     }
 
+    /// What is known of a command that was asked again after a try without an answer: that it may have run, even if this try didn't.
+    pub(crate) fn after_unclear(self) -> Self {
+        if self.may_have_run() { self } else { Self::Unanswered { reason: self.to_string().into() } }
+    }
+
     /// Whose fault it is.
     pub const fn fault(&self) -> Fault {
         match self {

@@ -270,7 +270,8 @@ impl Model {
             Place::Waiting { first: true, .. } => true,
             Place::Waiting { due, .. } => {
                 let is_due = due.is_past(now) && !self.may_be_suspended(&delivery.lane, now);
-                delivery.expires.is_past(now) || (is_due && delivery.crashes.0 < 2)
+                // One that was given back after it had expired is away until it is due.
+                (delivery.expires.is_past(now) && due.is_past(now)) || (is_due && delivery.crashes.0 < 2)
             }
             Place::Held { .. } => delivery.expires.is_past(now),
             Place::Claimed { .. } => false,

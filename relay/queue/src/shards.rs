@@ -109,6 +109,8 @@ struct Known {
     target: Mutex<Target>,
     standing: Mutex<Standing>,
     remembered: Mutex<Option<Remembered>>,
+    /// Messages that it was found to have forgotten.
+    forgotten: Mutex<u64>,
     /// The standing that was logged last.
     told: Mutex<&'static str>,
     /// When the last whole preflight was, and when it was last written down elsewhere.
@@ -296,6 +298,7 @@ impl Shard {
             standing: Mutex::new(Standing::Unasked),
             told: Mutex::new(Standing::Unasked.as_str()),
             remembered: Mutex::new(remembered),
+            forgotten: Mutex::default(),
             times: Mutex::default(),
             untried: Mutex::default(),
         });

@@ -1,6 +1,7 @@
 //! Connection slots that hold for a whole fleet: how many connections to a site there may be at once, by incarnation.
-//! **Owns:** slots.lua. **Never:** opens a connection. A slot is kept for a connection's life; those of a dead incarnation are free as
-//! soon as somebody finds the site full. No slot has a time of its own, so no clock can free one too soon.
+//! **Owns:** slots.lua. **Never:** opens a connection. A slot is kept for a connection's life; those of an incarnation that doesn't
+//! live, or that the store no longer knows, are free as soon as somebody finds the site full. No slot has a time of its own, so no
+//! clock can free one too soon.
 //! A process always says how many it has in use: whatever was lost on the way, the next call sets it right.
 
 use std::time::Duration;
@@ -13,7 +14,6 @@ use crate::{
     incarnation::Incarnation,
     limit::{LIMIT, read, refused},
     partition::Partition,
-    reap::PodState,
     script::{Flags, Script},
     shards::Shards,
 };
@@ -63,23 +63,15 @@ impl Shards {
         Ok(Book { keeper: at.name().clone(), holder })
     }
 
-    /// Says how many slots of a site this process has in use, and takes up to `more`. Slots of the dead are found where
-    /// there are no others.
+    /// Says how many slots of a site this process has in use, and takes up to `more`. Where there aren't enough, slots of the dead
+    /// are free.
     ///
     /// # Errors
     /// See [`Self::slot_book`]; or the shard gave no answer. Nothing is taken then, and the next call sets the count right.
     pub async fn take_slots(&self, site: &str, wish: Wish) -> Result<Taken, Unavailable> {
         let wish = if self.changed_for() < SETTLED_AFTER { Wish { more: 0, ..wish } } else { wish };
         let (at, holder) = self.bookkeeper(site)?;
-        let (mut more, mut all) = tell(&at, site, holder, wish, &[]).await?;
-        if more == 0 && wish.more > 0 {
-            let pods = at.pods().await?;
-            let dead = pods.into_iter().filter(|(_, state)| !matches!(state, PodState::Live { .. }));
-            let dead: Vec<Incarnation> = dead.map(|(incarnation, _)| incarnation).collect();
-            if !dead.is_empty() {
-                (more, all) = tell(&at, site, holder, wish, &dead).await?;
-            }
-        }
+        let (more, all) = tell(&at, site, holder, wish).await?;
         Ok(Taken { more, all, book: Book { keeper: at.name().clone(), holder } })
     }
 
@@ -90,7 +82,7 @@ impl Shards {
     pub async fn leave_book(&self, site: &str, book: &Book) -> Result<(), Unavailable> {
         let at =
             self.get(&book.keeper).ok_or_else(|| refused("the shard is no longer one of the queue's"))?;
-        tell(&at, site, book.holder, Wish { used: 0, more: 0, most: 0 }, &[]).await.map(drop)
+        tell(&at, site, book.holder, Wish { used: 0, more: 0, most: 0 }).await.map(drop)
     }
 
     fn bookkeeper(&self, site: &str) -> Result<(Partition, Incarnation), Unavailable> {
@@ -107,16 +99,11 @@ async fn tell(
     site: &str,
     holder: Incarnation,
     wish: Wish,
-    dead: &[Incarnation],
 ) -> Result<(u32, u32), Unavailable> {
-    let key = at.keys().named(&format!("slots:{site}"));
+    let (slots, pods) = (at.keys().named(&format!("slots:{site}")), at.keys().named("pods"));
+    let holder = holder.to_string();
     let numbers = [wish.used, wish.more, wish.most].map(|number| number.to_string());
-    let args: Vec<String> = [holder.to_string()]
-        .into_iter()
-        .chain(numbers)
-        .chain(dead.iter().map(Incarnation::to_string))
-        .collect();
-    let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
-    let answer = at.connections().run(Purpose::Delivery, &SLOTS, &[&key], &args, LIMIT).await?;
+    let args: Vec<&[u8]> = std::iter::once(&holder).chain(&numbers).map(String::as_bytes).collect();
+    let answer = at.connections().run(Purpose::Delivery, &SLOTS, &[&slots, &pods], &args, LIMIT).await?;
     read(answer)
 }

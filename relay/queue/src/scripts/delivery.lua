@@ -91,8 +91,9 @@ local function hold(d, reason)
   set(d.of, 'h' .. d.number, reason)
 end
 
--- Puts a delivery, taken out already, back into its lane; or does what an admin wished meanwhile.
-local function put_back(d, due)
+-- Puts a delivery, taken out already, back into its lane; or does what an admin wished meanwhile. From `sought` on claims find it as
+-- expired, whatever its due: from its expiry, if not given.
+local function put_back(d, due, sought)
   local wish = d.wish and string.sub(d.wish, 1, 1)
   if wish == 'X' then
     local _, size = recipients_in(d.recipients)
@@ -108,13 +109,13 @@ local function put_back(d, due)
     unset(d.of, 'w' .. d.number)
     return 'Hold'
   end
-  local expiry = d.expiry
+  sought = sought or d.expiry
   if wish == 'R' or wish == 'B' then
     -- Found by the next claim, whatever is suspended: among the expired.
-    due, expiry = now, 0
+    due, sought = now, 0
     if wish == 'R' then unset(d.of, 'w' .. d.number) end
   end
-  enter_lane(d.member, d.lane, due, expiry)
+  enter_lane(d.member, d.lane, due, sought)
   place(d, 'L')
   return 'Defer'
 end

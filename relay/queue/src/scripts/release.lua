@@ -7,7 +7,8 @@ for at = 4, #ARGV do
   local d = find(member)
   if d and d.state == 'C' and d.holder == incarnation and d.claim == number then
     take_out(d)
-    put_back(d, now + wait)
+    -- What has expired is away for its wait too: each claim would else find it first, and nothing behind it.
+    put_back(d, now + wait, d.expiry <= now and now + wait or d.expiry)
     released = released + 1
   elseif not d and redis.call('HGET', KEYS[2], member) == number then
     write('HDEL', KEYS[2], member)

@@ -79,6 +79,7 @@ impl Checker {
         let known = self.lease.accepted_seen();
         let record = store::record(&mut ask, &self.keys).await?;
         match self.known.identify(&record, &self.settings, false) {
+            // Messages that it forgot are told of by the next look, which also takes the other shards' word.
             Identity::Known { .. } => {}
             other => {
                 let reason = other.describe(&self.name).into();
@@ -196,6 +197,8 @@ impl Shard {
         all_asked: bool,
     ) -> Result<Standing, Unavailable> {
         let mut ask = Ask::Through(self.partition.connections());
+        // Before the figures are read: what was remembered by then they have, if nothing was lost. The record may be older.
+        let before = lock(&self.known.remembered).clone();
         match self.known.identify(&record, settings, all_asked) {
             Identity::Known { .. } => {}
             Identity::Fresh => {
@@ -205,12 +208,12 @@ impl Shard {
             }
             other => return Ok(Standing::Stranger(other)),
         }
-        let before = match &*lock(&self.known.standing) {
+        let judged = match &*lock(&self.known.standing) {
             Standing::InUse(found) if !self.is_preflight_due(settings) => Some((found.clock, found.version)),
             _ => None,
         };
         let mut findings = Vec::new();
-        let (memory, clock, version) = match before {
+        let (memory, clock, version) = match judged {
             Some((clock, version)) => (Memory::read(&mut ask).await?, clock, version),
             None => {
                 let facts = Facts::read(&mut ask).await?;
@@ -229,19 +232,38 @@ impl Shard {
         let uuid = record.meta.uuid.unwrap_or_default();
         let now = settings.clock.now();
         let state = self.keep_state(&mut ask, record.state, figures.messages(), now).await?;
-        *lock(&self.known.remembered) = Some(Remembered {
+        let seen = Remembered {
             uuid: uuid.clone(),
             accepted: figures.accepted,
             deliveries: figures.deliveries(),
             at: figures.now.unwrap_or(Due::from_unix_millis(0)),
             is_closed: state == State::Closed,
-        });
-        let found = Box::new(Found { uuid, state, memory, figures, clock, version });
+        };
+        let forgotten = self.remembers(before.as_ref(), seen);
+        let found = Box::new(Found { uuid, state, memory, figures, clock, version, forgotten });
         Ok(if findings.is_empty() {
             Standing::InUse(found)
         } else {
             Standing::Unusable { findings, found: Some(found) }
         })
+    }
+
+    /// Notes what the shard has, in place of `before`. Messages that it has forgotten since are told of first: nobody knows of them
+    /// afterwards. Returns how many it has forgotten in this process's life.
+    fn remembers(&self, before: Option<&Remembered>, seen: Remembered) -> u64 {
+        let mut remembered = lock(&self.known.remembered);
+        let missing = before.map_or(0, |before| before.missing_from(&seen.uuid, seen.accepted));
+        // Else another look has come first, and told of them.
+        let is_news = missing > 0 && remembered.as_ref() == before;
+        *remembered = Some(seen);
+        let mut forgotten = lock(&self.known.forgotten);
+        if is_news {
+            let partition = self.partition.name();
+            let problem = Identity::Known { missing }.describe(partition);
+            tracing::error!(%partition, missing, %problem, "a shard of the queue has lost mail");
+            *forgotten = forgotten.saturating_add(missing);
+        }
+        *forgotten
     }
 
     fn is_write_due(&self, now: Mono) -> bool {

@@ -24,6 +24,11 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// How many messages a queue forgot since, which has accepted so many.
+    pub(super) fn missing_from(&self, uuid: &str, accepted: u64) -> u64 {
+        if *self.uuid == *uuid { self.accepted.saturating_sub(accepted) } else { 0 }
+    }
+
     /// Whether there is nothing new to write down.
     pub(super) fn has_same(&self, other: &Self) -> bool {
         let what = |seen: &Self| (seen.accepted, seen.deliveries, seen.is_closed);
@@ -119,8 +124,7 @@ pub(super) fn identify(
             remembered: remembered.cloned(),
         };
     }
-    let seen = remembered.filter(|seen| seen.uuid == *uuid).map_or(0, |seen| seen.accepted);
-    Identity::Known { missing: seen.saturating_sub(found.accepted) }
+    Identity::Known { missing: remembered.map_or(0, |seen| seen.missing_from(uuid, found.accepted)) }
 }
 
 impl Identity {

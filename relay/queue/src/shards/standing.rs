@@ -56,6 +56,8 @@ pub struct Found {
     pub clock: ClockOffset,
     /// What serves it.
     pub version: Version,
+    /// Messages that it forgot since it had been seen before: it was restored, or failed over. Since this process began.
+    pub forgotten: u64,
 }
 
 /// A shard's name and standing.
@@ -116,13 +118,14 @@ impl Standing {
         matches!(self, Self::Stranger(Identity::Lost { .. } | Identity::Another { .. }))
     }
 
-    /// How many deliveries were lost with the store, if it was and somebody knows.
+    /// How many deliveries were lost with the store, if it was and somebody knows. Of a store that forgot messages, a delivery for
+    /// each: how many they had nobody knows.
     pub fn lost_deliveries(&self) -> Option<u64> {
         match self {
             Self::Stranger(Identity::Lost { remembered } | Identity::Another { remembered, .. }) => {
                 remembered.as_ref().map(|seen| seen.deliveries)
             }
-            _ => None,
+            other => other.found().map(|found| found.forgotten).filter(|forgotten| *forgotten > 0),
         }
     }
 

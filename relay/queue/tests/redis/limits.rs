@@ -126,6 +126,26 @@ async fn slots_are_shared_and_those_of_the_dead_are_free() {
 }
 
 #[tokio::test]
+async fn slots_of_the_dead_are_free_when_nobody_knows_them_any_more() {
+    let server = Server::start().await;
+    let pods = [world::open(&[&server]).await, world::open(&[&server]).await];
+    let ended = world::register(&pods[0].choose().expect("a partition")).await;
+    let take = async |pod: usize, more| {
+        pods[pod].take_slots("site", Wish { used: 0, more, most: 5 }).await.expect("an answer").more
+    };
+    assert_eq!(take(0, 5).await, 5);
+    // It ended long ago: whoever registers next forgets it.
+    let known = "postrider:{mail/outbound/a}:pods";
+    let _: u64 = server.command(&["HSET", known, &ended.to_string(), "E 1"]).await;
+    let survivor = pods[1].choose().expect("a partition");
+    let life = world::register(&survivor).await;
+    let left: Vec<_> =
+        survivor.pods().await.expect("an answer").into_iter().map(|(incarnation, _)| incarnation).collect();
+    assert_eq!(left, [life]);
+    assert_eq!(take(1, 5).await, 5);
+}
+
+#[tokio::test]
 async fn a_note_is_the_fleets_and_ends_with_its_time() {
     let server = Server::start().await;
     let pods = [world::open(&[&server]).await, world::open(&[&server]).await];

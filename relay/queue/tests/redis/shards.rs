@@ -82,6 +82,29 @@ async fn a_pod_s_own_file_is_a_witness_where_there_is_one_shard() {
 }
 
 #[tokio::test]
+async fn a_store_that_forgot_mail_while_no_pod_ran_says_how_much() {
+    let server = Server::start().await;
+    let first = world::open(&[&server]).await;
+    for _ in 0..3 {
+        world::enqueue(&first.choose().expect("a")).await.expect("a receipt");
+    }
+    first.look().await;
+    let seen = first.status()[0].remembered.clone().expect("it was seen");
+    assert_eq!((seen.accepted, world::standing(&first, "a").lost_deliveries()), (3, None));
+    drop(first);
+    // A backup has been restored.
+    server.command::<i64>(&["HSET", "postrider:{mail/outbound/a}:meta", "accepted", "1"]).await;
+    let remembered = [(world::name("a"), seen)].into();
+    let second = Shards::new(ShardsOptions { remembered, ..world::options(&[&server]) }).expect("options");
+    for _ in 0..2 {
+        second.look().await;
+        let standing = world::standing(&second, "a");
+        assert!(standing.takes_mail(), "what is left goes on: {}", world::told(&second, "a"));
+        assert_eq!(standing.lost_deliveries(), Some(2), "told of once, and for good");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_server_waits_until_every_other_shard_was_heard() {
     let (mut a, b) = (Server::start().await, Server::start().await);
     a.kill();

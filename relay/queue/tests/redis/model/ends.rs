@@ -99,7 +99,7 @@ impl Run {
         for one in &given {
             self.model.release(one.claim.holder(), one.claim.delivery(), one.claim.number().get(), wait, now);
         }
-        // What has expired or is to be bounced would come back at once: it goes, so that the drain ends.
+        // What is to end would come back however long the wait, if a person wants its bounce: it goes, so that the drain ends.
         for one in given.iter().filter(|one| one.ending.is_some()) {
             self.delete(pod, one.claim.delivery()).await?;
         }

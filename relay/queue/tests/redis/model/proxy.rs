@@ -17,6 +17,7 @@ use tokio::{
 pub(crate) struct Proxy {
     port: u16,
     lose: Arc<AtomicBool>,
+    refuses: Arc<AtomicBool>,
     late: Arc<Late>,
 }
 
@@ -34,12 +35,15 @@ impl Proxy {
         let proxy = Self {
             port: listener.local_addr().expect("a port").port(),
             lose: Arc::default(),
+            refuses: Arc::default(),
             late: Arc::default(),
         };
-        let (lose, late) = (proxy.lose.clone(), proxy.late.clone());
+        let (lose, refuses, late) = (proxy.lose.clone(), proxy.refuses.clone(), proxy.late.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await {
+                if !refuses.load(Ordering::SeqCst)
+                    && let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await
+                {
                     tokio::spawn(pass(client, server, lose.clone(), late.clone()));
                 }
             }
@@ -54,6 +58,11 @@ impl Proxy {
     /// The answer to the next script is lost, and its connection with it.
     pub(crate) fn lose_next(&self) {
         self.lose.store(true, Ordering::SeqCst);
+    }
+
+    /// No further connection is made; those that there are go on.
+    pub(crate) fn refuse_new(&self) {
+        self.refuses.store(true, Ordering::SeqCst);
     }
 
     /// The next script is held back; whoever sent it sees its connection close.

@@ -132,6 +132,30 @@ async fn an_expired_delivery_is_found_in_a_suspended_lane_and_on_hold() {
 }
 
 #[tokio::test]
+async fn an_expired_delivery_that_is_given_back_is_away_for_its_wait() {
+    let (_server, pod) = start().await;
+    enqueue_in(&pod, world::lane("far.example"), Duration::from_millis(1)).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let claimed = pod.claim_one().await;
+    assert_eq!(claimed.ending, Some(Ending::Expired));
+    assert_eq!(pod.partition.release(&[&claimed.claim], Duration::from_millis(300)).await, Ok(1));
+    tokio::time::sleep(Duration::from_millis(310)).await;
+    let again = pod.claim_one().await;
+    assert_eq!(again.ending, Some(Ending::Expired), "its time is over whenever it is found");
+    assert_eq!(pod.partition.release(&[&again.claim], HOUR).await, Ok(1));
+    let batch = pod.try_claim(10).await.expect("an answer");
+    let wait = batch.now.until(batch.next.expect("it waits")).as_secs();
+    assert!(batch.claimed.is_empty() && (3_590..=3_600).contains(&wait), "{batch:?}");
+    // What expires while it waits is found before it is due.
+    let mut other = pod.message(&["c"], Start::After(HOUR));
+    other.deliveries[0].expires_in = Duration::from_millis(1);
+    let other = pod.try_enqueue(other).await.expect("room").receipt.id().clone();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let found = pod.claim_one().await;
+    assert_eq!((found.delivery.id.message.clone(), found.ending), (other, Some(Ending::Expired)));
+}
+
+#[tokio::test]
 async fn a_fenced_pod_claims_nothing() {
     let (server, pod) = start().await;
     let other = Pod::on(&server).await;

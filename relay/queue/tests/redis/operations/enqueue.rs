@@ -114,6 +114,21 @@ async fn an_enqueue_without_an_answer_is_aborted_and_stays_so() {
 }
 
 #[tokio::test]
+async fn an_enqueue_whose_answer_was_lost_stays_unclear_when_the_store_is_gone_afterwards() {
+    let (server, proxy, pod) = by_proxy().await;
+    proxy.refuse_new();
+    proxy.lose_next();
+    let message = pod.message(&["b"], Start::Claimed);
+    let lost = pod.partition.enqueue(message, Duration::from_secs(2)).await;
+    let why = lost.expect_err("nobody can be asked again");
+    assert!(proxy.has_lost());
+    let accepted: u64 = server.command(&["HGET", &pod.partition.keys().named("meta"), "accepted"]).await;
+    assert_eq!(accepted, 2, "it is in the queue");
+    assert!(!why.is_certain(), "in another shard it would be a second message: {why}");
+    assert_eq!(pod.partition.aborts_pending(), 1);
+}
+
+#[tokio::test]
 async fn an_enqueue_that_is_dropped_is_aborted() {
     let server = Server::start().await;
     found(&server).await;
