@@ -14,3 +14,4 @@ mod recipients;
 mod reports;
 mod rig;
 mod sites;
+mod slots;

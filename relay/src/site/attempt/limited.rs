@@ -93,7 +93,7 @@ pub(super) async fn connection(
 /// Asks whether a connection may be opened. The slot comes first: it can be given back.
 async fn may_open(site: &Site, who: Who<'_>) -> Result<Option<Permit>, PutOff> {
     let permit = match &site.fleet.connections {
-        Some(gate) => Some(gate.take().await?),
+        Some((gate, most)) => Some(gate.take(*most).await?),
         None => None,
     };
     if let Some(gate) = &site.fleet.new_connections {

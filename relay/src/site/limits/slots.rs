@@ -36,7 +36,6 @@ const BOOKS_MAX: usize = 8;
 /// The slots of one site.
 pub(crate) struct SlotGate {
     key: String,
-    most: u32,
     shards: Shards,
     clock: Clock,
     state: Mutex<State>,
@@ -45,6 +44,8 @@ pub(crate) struct SlotGate {
 }
 
 struct State {
+    /// What the fleet may have, by whoever asked last: an edit changes it while connections are open.
+    most: u32,
     /// Slots that the store counts as ours: of connections, and spare ones.
     used: u32,
     /// Spare ones, since when; the first that came back first.
@@ -73,20 +74,13 @@ pub(crate) struct Permit {
 
 impl SlotGate {
     pub(super) fn new(key: String, most: u32, shards: Shards, clock: Clock) -> Self {
-        let state = State {
-            used: 0,
-            spare: VecDeque::new(),
-            excess: 0,
-            book: None,
-            left: Vec::new(),
-            is_untold: false,
-            full_until: Mono::from_start(Duration::ZERO),
-        };
-        Self { key, most, shards, clock, state: Mutex::new(state), telling: tokio::sync::Mutex::default() }
+        let state = Mutex::new(State::new(most));
+        Self { key, shards, clock, state, telling: tokio::sync::Mutex::default() }
     }
 
-    /// Takes a slot.
-    pub(crate) async fn take(self: &Arc<Self>) -> Result<Permit, PutOff> {
+    /// Takes a slot where there may be `most`.
+    pub(crate) async fn take(self: &Arc<Self>, most: u32) -> Result<Permit, PutOff> {
+        self.state().set_most(most);
         if let Some(found) = self.take_here() {
             return found;
         }
@@ -107,31 +101,22 @@ impl SlotGate {
 
     /// A spare slot; or that there is none, as far as is known here.
     fn take_here(self: &Arc<Self>) -> Option<Result<Permit, PutOff>> {
-        let now = self.clock.now();
-        let mut state = self.state();
-        let is_usable = |spare: &Spare| spare.is_at_peace || now.since(spare.since) >= REST;
-        match state.spare.iter().position(is_usable) {
-            Some(at) if state.excess == 0 => {
-                state.spare.remove(at);
-                Some(Ok(self.permit()))
-            }
-            _ if state.full_until > now => Some(Err(put_off())),
-            _ => None,
-        }
+        let taken = self.state().take(self.clock.now())?;
+        Some(taken.map(|()| self.permit()))
     }
 
     /// Tells the store what is in use here and takes more. None, if it gave no answer: it is told again.
     async fn tell(&self, more: u32) -> Option<u32> {
-        let used = {
+        let wish = {
             let mut state = self.state();
             state.is_untold = true;
-            state.used
+            Wish { used: state.used, more, most: state.most }
         };
-        match self.shards.take_slots(&self.key, Wish { used, more, most: self.most }).await {
+        match self.shards.take_slots(&self.key, wish).await {
             Ok(Taken { more, all, book }) => {
                 let mut state = self.state();
                 state.is_untold = false;
-                state.excess = all.saturating_sub(self.most);
+                state.excess = all.saturating_sub(state.most);
                 let before = state.book.replace(book.clone()).filter(|before| *before != book);
                 if state.left.len() < BOOKS_MAX {
                     state.left.extend(before);
@@ -185,6 +170,43 @@ impl SlotGate {
     /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(most: u32) -> Self {
+        Self {
+            most,
+            used: 0,
+            spare: VecDeque::new(),
+            excess: 0,
+            book: None,
+            left: Vec::new(),
+            is_untold: false,
+            full_until: Mono::from_start(Duration::ZERO),
+        }
+    }
+
+    /// What was found out under another limit says nothing of this one. The store is told of it by the next tidying.
+    fn set_most(&mut self, most: u32) {
+        if self.most != most {
+            self.most = most;
+            self.full_until = Mono::from_start(Duration::ZERO);
+            self.is_untold |= self.used > 0;
+        }
+    }
+
+    /// A spare slot; or that there is none, as far as is known here.
+    fn take(&mut self, now: Mono) -> Option<Result<(), PutOff>> {
+        let is_usable = |spare: &Spare| spare.is_at_peace || now.since(spare.since) >= REST;
+        match self.spare.iter().position(is_usable) {
+            Some(at) if self.excess == 0 => {
+                self.spare.remove(at);
+                Some(Ok(()))
+            }
+            _ if self.full_until > now => Some(Err(put_off())),
+            _ => None,
+        }
     }
 }
 
