@@ -81,7 +81,12 @@ pub(super) struct Who<'a> {
 impl Who<'_> {
     /// When its turn comes to use a connection.
     pub(super) fn turn(self) -> Turn {
-        Turn { is_urgent: self.urgency == Class::Transactional, flow: self.lane.flow }
+        Turn { is_urgent: self.is_urgent(), flow: self.lane.flow }
+    }
+
+    /// Whether it goes before all that isn't.
+    pub(super) fn is_urgent(self) -> bool {
+        self.urgency == Class::Transactional
     }
 }
 
