@@ -78,6 +78,16 @@ pub(super) struct Who<'a> {
     pub(super) urgency: Class,
 }
 
+impl OfSite {
+    /// Whether a connection could be opened, as far as is known here. Asks nobody.
+    pub(super) fn look_for_connection(&self, who: Who<'_>) -> Result<(), PutOff> {
+        if let Some((gate, _)) = &self.connections {
+            gate.look()?;
+        }
+        self.new_connections.as_ref().map_or(Ok(()), |gate| gate.look(who))
+    }
+}
+
 impl Who<'_> {
     /// When its turn comes to use a connection.
     pub(super) fn turn(self) -> Turn {

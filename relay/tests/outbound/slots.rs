@@ -1,12 +1,22 @@
-//! Connections that the fleet counts: edits of how many, and who goes first where several sites share them.
+//! Limits as the sites of a relay share them: edits of how many connections, and one source's limit beside another's.
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use postrider_core::egress::Pool;
+use postrider_smtp::timer::Waits;
 
 use crate::{
     far_side::{Act, FarSide, Step},
+    pools::{address, source, with},
     rig::{Rig, parts, to, until},
 };
-use postrider_smtp::timer::Waits;
 
 const TEXT: &str = "Subject: hello\r\n\r\nhello\r\n";
 
@@ -31,4 +41,41 @@ async fn an_edit_of_connections_counts_those_that_are_open() {
         rig.ended(id).await;
     }
     assert!(far.seen(|seen| seen.most_open) <= 6, "those of before the edit were forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_source_is_asked_for_puts_off_no_mail_of_another() {
+    let (of_b, refused) = (Mutex::new(HashSet::new()), Arc::new(AtomicUsize::new(0)));
+    let far = FarSide::start({
+        let refused = refused.clone();
+        move |step, number| match step {
+            Step::Command(line) if line.starts_with("EHLO b.") => {
+                of_b.lock().unwrap().insert(number);
+                Act::Usual
+            }
+            Step::Command(line) if line.starts_with("MAIL") && of_b.lock().unwrap().contains(&number) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                Act::Bye("421 4.7.0 rate limited".into())
+            }
+            Step::Greeting | Step::Command(_) | Step::Dot => Act::Usual,
+        }
+    })
+    .await;
+    let sources = vec![source("a", address(2)), source("b", address(3))];
+    let pool = Pool { name: "main".into(), sources: sources.clone() };
+    let rig = Rig::with(with(parts(to(&[&far])), sources), Waits::shortened_for_tests(300)).await;
+    let mut of_a = Vec::new();
+    for _ in 0..40 {
+        let id = rig.queue("a@app.example", &["b@far.example"], TEXT).await;
+        if &*pool.order(&id.to_string())[0].name == "a" {
+            of_a.push(id);
+        }
+    }
+    until("one is refused", || async { refused.load(Ordering::Relaxed) > 0 }).await;
+    for id in &of_a {
+        rig.ended(id).await;
+    }
+    let lanes = rig.partition.top_lanes(5).await.unwrap();
+    let suspended = lanes.into_iter().filter_map(|view| view.suspended).next();
+    assert_eq!(suspended, None);
 }

@@ -27,7 +27,7 @@ pub(super) struct Place {
 }
 
 /// Whose mail it is, to limits.
-pub(super) fn who<'a>(order: &Order<'a>) -> Who<'a> {
+pub(in crate::site) fn who<'a>(order: &Order<'a>) -> Who<'a> {
     let lane = &order.delivery.lane;
     Who { lane, urgency: urgency(lane.class, *order.delivery.sender() == ReversePath::Null) }
 }

@@ -99,6 +99,11 @@ impl SlotGate {
         Err(put_off())
     }
 
+    /// Whether there may be a slot, as far as is known here. Asks nobody.
+    pub(super) fn look(&self) -> Result<(), PutOff> {
+        self.state().look(self.clock.now())
+    }
+
     /// A spare slot; or that there is none, as far as is known here.
     fn take_here(self: &Arc<Self>) -> Option<Result<Permit, PutOff>> {
         let taken = self.state().take(self.clock.now())?;
@@ -198,15 +203,25 @@ impl State {
 
     /// A spare slot; or that there is none, as far as is known here.
     fn take(&mut self, now: Mono) -> Option<Result<(), PutOff>> {
-        let is_usable = |spare: &Spare| spare.is_at_peace || now.since(spare.since) >= REST;
-        match self.spare.iter().position(is_usable) {
-            Some(at) if self.excess == 0 => {
+        match self.usable(now) {
+            Some(at) => {
                 self.spare.remove(at);
                 Some(Ok(()))
             }
-            _ if self.full_until > now => Some(Err(put_off())),
-            _ => None,
+            None if self.full_until > now => Some(Err(put_off())),
+            None => None,
         }
+    }
+
+    fn look(&self, now: Mono) -> Result<(), PutOff> {
+        let is_full = self.full_until > now && self.usable(now).is_none();
+        if is_full { Err(put_off()) } else { Ok(()) }
+    }
+
+    /// Where a spare slot stands that can be used.
+    fn usable(&self, now: Mono) -> Option<usize> {
+        let is_usable = |spare: &Spare| spare.is_at_peace || now.since(spare.since) >= REST;
+        self.spare.iter().position(is_usable).filter(|_| self.excess == 0)
     }
 }
 
