@@ -268,6 +268,9 @@ impl Shared {
         let fleet = self.limits.of(&key.set, by, &key.limits.fleet);
         let pace = PaceGate::new(self.clock.clone());
         let site = Arc::new(Site::new(&key, order, self.waits, (fleet, pace)));
+        if let Some((gate, _)) = &site.fleet.connections {
+            gate.is_used_by(&site.pool);
+        }
         sites.insert(key, site.clone());
         site
     }

@@ -79,6 +79,13 @@ pub(super) struct Who<'a> {
 }
 
 impl OfSite {
+    /// Mail goes back to the queue for a limit's sake. If that is for want of a connection, others give theirs up.
+    pub(super) fn missed(&self, who: Who<'_>, put_off: PutOff) {
+        if let (Limiter::Connections, Some((gate, _))) = (put_off.limited.limiter, &self.connections) {
+            gate.missed(who.is_urgent());
+        }
+    }
+
     /// Whether a connection could be opened, as far as is known here. Asks nobody.
     pub(super) fn look_for_connection(&self, who: Who<'_>) -> Result<(), PutOff> {
         if let Some((gate, _)) = &self.connections {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use postrider_core::egress::Pool;
+use postrider_mail::Class;
 use postrider_smtp::timer::Waits;
 
 use crate::{
@@ -78,4 +79,32 @@ async fn what_one_source_is_asked_for_puts_off_no_mail_of_another() {
     let lanes = rig.partition.top_lanes(5).await.unwrap();
     let suspended = lanes.into_iter().filter_map(|view| view.suspended).next();
     assert_eq!(suspended, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounce_gets_the_connection_that_bulk_mail_of_another_site_keeps() {
+    const BULK: usize = 300;
+    let far = FarSide::start(|step, _| match step {
+        Step::Dot => Act::Late(Duration::from_millis(50)),
+        Step::Greeting | Step::Command(_) => Act::Usual,
+    })
+    .await;
+    let mut parts = parts(to(&[&far]));
+    parts.defaults.connections = Some(1);
+    // Of its own connections, by the same slots.
+    let mut bulk = crate::sites::rule("news", "bulk.example", parts.default_route.clone());
+    bulk.route = None;
+    bulk.policy.class = Some(Class::Bulk);
+    bulk.policy.messages_per_connection = Some(1_000);
+    parts.rules = vec![bulk];
+    let rig = Rig::with(parts, Waits::shortened_for_tests(300)).await;
+    for _ in 0..BULK {
+        rig.queue("a@app.example", &["b@bulk.example"], TEXT).await;
+    }
+    until("bulk has the connection", || async { far.messages().len() > 5 }).await;
+    let id = rig.queue("", &["b@far.example"], TEXT).await;
+    rig.ended(&id).await;
+    let gone = far.messages().len();
+    assert!(gone < BULK, "it waited until all others had gone");
+    assert_eq!(far.seen(|seen| seen.most_open), 1);
 }
