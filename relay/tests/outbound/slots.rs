@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use postrider_core::egress::Pool;
+use postrider_core::{egress::Pool, limits::Rate};
 use postrider_mail::Class;
 use postrider_smtp::timer::Waits;
 
@@ -107,4 +107,27 @@ async fn a_bounce_gets_the_connection_that_bulk_mail_of_another_site_keeps() {
     let gone = far.messages().len();
     assert!(gone < BULK, "it waited until all others had gone");
     assert_eq!(far.seen(|seen| seen.most_open), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_limit_put_off_goes_at_once_when_the_limit_is_gone() {
+    let far = FarSide::usual().await;
+    let route = to(&[&far]);
+    let mut limited = parts(route.clone());
+    limited.defaults.rate = Some(Rate::new(1, Duration::from_secs(3_600), Some(2)));
+    let rig = Rig::with(limited, Waits::shortened_for_tests(300)).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(rig.queue("a@app.example", &["b@far.example"], TEXT).await);
+    }
+    until("the others wait", || async {
+        let lanes = rig.partition.top_lanes(5).await.unwrap();
+        let ours = lanes.into_iter().find(|view| view.suspended.is_some());
+        ours.is_some_and(|view| view.waiting == 3)
+    })
+    .await;
+    rig.configure(|_| {}, route);
+    for id in &ids {
+        rig.ended(id).await;
+    }
 }
