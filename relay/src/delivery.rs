@@ -92,6 +92,9 @@ pub async fn deliver<S: Store, D: Hosts, F: FarSides>(
                 if let Some(put_off) = put_off {
                     ports.store.put_off(&claimed.delivery.lane, put_off).await;
                 }
+                // What holds the whole lane lets go of all its mail at once, be it sooner than was said: none waits for itself, too.
+                let is_lane_held = is_site_down || put_off.is_some_and(|put_off| put_off.is_for_all);
+                let wait = if is_lane_held { Duration::ZERO } else { wait };
                 return give_back(claimed, wait, why, told, ports).await;
             }
             Err(Not::Readable(why)) => {

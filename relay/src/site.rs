@@ -268,6 +268,9 @@ impl Shared {
         let fleet = self.limits.of(&key.set, by, &key.limits.fleet);
         let pace = PaceGate::new(self.clock.clone());
         let site = Arc::new(Site::new(&key, order, self.waits, (fleet, pace)));
+        if let Some((gate, _)) = &site.fleet.connections {
+            gate.is_used_by(&site.pool);
+        }
         sites.insert(key, site.clone());
         site
     }
@@ -304,6 +307,12 @@ impl Shared {
     fn is_spent(&self, order: &Order<'_>) -> bool {
         let is_new = order.source.as_ref().is_some_and(|source| source.source.warm_up.is_some());
         is_new && self.site(order).fleet.warm_up.as_ref().is_some_and(|gate| gate.look().is_err())
+    }
+
+    /// Whether the site that an order leads to lets mail wait now, as far as is known here.
+    fn is_limited(&self, order: &Order<'_>) -> bool {
+        let site = self.lock().get(&self.key(order)).cloned();
+        site.is_some_and(|site| site.is_limited(attempt::limited::who(order)))
     }
 
     fn all(&self) -> Vec<Arc<Site>> {
@@ -357,6 +366,12 @@ impl Site {
     fn look(&self, who: Who<'_>) -> Result<(), PutOff> {
         self.pace.look(who)?;
         self.fleet.messages.as_ref().map_or(Ok(()), |gate| gate.look(who))
+    }
+
+    /// Whether mail that comes now would go back: to wait for its turn, or because no connection may be opened and none will come free.
+    fn is_limited(&self, who: Who<'_>) -> bool {
+        let is_closed = || self.pool.load().0 == 0 && self.fleet.look_for_connection(who).is_err();
+        self.look(who).is_err() || is_closed()
     }
 
     /// How to speak under an intent.

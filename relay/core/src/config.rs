@@ -32,6 +32,7 @@ pub use tls_reporting::TlsReporting;
 use crate::{
     egress::{Pool, PoolNumber},
     policy::PolicyFields,
+    providers,
 };
 
 /// The newest form that this version reads.
@@ -435,10 +436,11 @@ impl Config {
         self.delivery == DeliveryMode::Paused
     }
 
-    /// The longest wait, between two attempts or for a limit, that any mail can have here.
+    /// The longest wait, between two attempts, for a limit or because a reply asked for it, that any mail can have here.
     pub fn longest_wait(&self) -> Duration {
         let of_defaults = self.defaults.longest_wait().max(self.defaults.complete().retry.max);
-        self.rules.longest_wait().max(of_defaults).max(SHORT_WAIT)
+        let asked = providers::longest_suspension(self.provider_defaults);
+        self.rules.longest_wait().max(of_defaults).max(asked).max(SHORT_WAIT)
     }
 
     /// The address that bounces name as their From.

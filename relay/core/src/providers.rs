@@ -2,7 +2,7 @@
 //! **Owns:** providers.yaml and its meaning. **Never:** a look-up in the DNS, what becomes of a message (outcome.rs).
 //! A provider's limits count where no rule says a field, before the MailRelay's defaults do.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use postrider_mail::HostName;
 use serde::Deserialize;
@@ -123,6 +123,16 @@ pub fn of_decision<'a>(
         | Action::Hold { .. }
         | Action::Defer { .. } => None,
     }
+}
+
+/// The longest that a reply can ask to be left alone.
+pub(crate) fn longest_suspension(defaults: ProviderDefaults) -> Duration {
+    let known = match defaults {
+        ProviderDefaults::Enabled => all(),
+        ProviderDefaults::Disabled => &[],
+    };
+    let replies = known.iter().flat_map(|provider| &provider.replies).chain(everywhere());
+    replies.filter_map(Pattern::suspends_for).max().unwrap_or_default()
 }
 
 /// What a reply asks of those who send to a far side, whoever it is.

@@ -24,6 +24,10 @@ pub trait Reusable: Send + 'static {
     fn is_quiet(&mut self) -> bool;
     /// When it was opened.
     fn opened(&self) -> Instant;
+    /// Whether it may be used again now, by somebody urgent or not. Asked for each that is about to be.
+    fn may_go_on(&self, _is_urgent: bool) -> bool {
+        true
+    }
 }
 
 /// The connections of a site.
@@ -101,7 +105,7 @@ impl<C: Reusable> Pool<C> {
             if state.is_closed {
                 return Err(NoConnection::Suspended);
             }
-            if let Some(lease) = self.take_now(&mut state) {
+            if let Some(lease) = self.take_now(&mut state, turn.is_urgent) {
                 return Ok(lease);
             }
             let (at, round) = state.place_of(turn);
@@ -121,10 +125,11 @@ impl<C: Reusable> Pool<C> {
         }
     }
 
-    fn take_now(self: &Arc<Self>, state: &mut State<C>) -> Option<Lease<C>> {
+    fn take_now(self: &Arc<Self>, state: &mut State<C>, is_urgent: bool) -> Option<Lease<C>> {
         // The one used last: the others grow old and are closed, so there are never more than are needed.
         while let Some((mut connection, _)) = state.idle.pop() {
-            if connection.opened().elapsed() < self.lifetime && connection.is_quiet() {
+            let is_usable = connection.opened().elapsed() < self.lifetime && connection.is_quiet();
+            if is_usable && connection.may_go_on(is_urgent) {
                 return Some(self.lease(Some(connection)));
             }
             state.open = state.open.saturating_sub(1);
@@ -165,11 +170,11 @@ impl<C: Reusable> Pool<C> {
         self.serve(&mut state);
     }
 
-    /// Takes out what has been idle for longer than `longest`, to be closed.
+    /// Takes out what has been idle for `longest`, to be closed.
     pub fn idle_for(&self, longest: Duration) -> Vec<C> {
         let mut state = self.lock();
         // Pushed at the end and taken from the end: the ones at the front were used longest ago.
-        let stale = state.idle.iter().take_while(|(_, since)| since.elapsed() > longest).count();
+        let stale = state.idle.iter().take_while(|(_, since)| since.elapsed() >= longest).count();
         state.open = state.open.saturating_sub(stale);
         state.idle.drain(..stale).map(|(connection, _)| connection).collect()
     }
@@ -188,8 +193,9 @@ impl<C: Reusable> Pool<C> {
 
     /// Hands free places to those who wait, the first first.
     fn serve(self: &Arc<Self>, state: &mut State<C>) {
-        while !state.waiting.is_empty() {
-            let Some(mut lease) = self.take_now(state) else { return };
+        while let Some(first) = state.waiting.front() {
+            let is_urgent = first.turn.is_urgent;
+            let Some(mut lease) = self.take_now(state, is_urgent) else { return };
             loop {
                 let Some(waiter) = state.waiting.pop_front() else {
                     // Nobody is left; taken back by hand, for the lock is held.

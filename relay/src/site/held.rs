@@ -22,10 +22,14 @@ impl Held {
 
 impl Reusable for Held {
     fn is_quiet(&mut self) -> bool {
-        self.connection.is_quiet() && self.permit.as_ref().is_none_or(Permit::may_go_on)
+        self.connection.is_quiet()
     }
 
     fn opened(&self) -> Instant {
         self.connection.opened()
+    }
+
+    fn may_go_on(&self, is_urgent: bool) -> bool {
+        self.permit.as_ref().is_none_or(|permit| permit.may_go_on(is_urgent))
     }
 }

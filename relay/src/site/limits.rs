@@ -51,7 +51,8 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct Gates {
     rates: HashMap<(String, Rate), Arc<RateGate>>,
-    slots: HashMap<(String, u32), Arc<SlotGate>>,
+    /// By name alone: what is in use counts whatever the limit was when it was taken.
+    slots: HashMap<String, Arc<SlotGate>>,
     quotas: HashMap<(String, WarmUp), Arc<QuotaGate>>,
 }
 
@@ -62,8 +63,8 @@ pub(super) struct OfSite {
     pub(super) messages: Option<Arc<RateGate>>,
     /// Connections opened in a time.
     pub(super) new_connections: Option<Arc<RateGate>>,
-    /// Connections at a time.
-    pub(super) connections: Option<Arc<SlotGate>>,
+    /// Connections at a time, and how many.
+    pub(super) connections: Option<(Arc<SlotGate>, u32)>,
     /// Messages in a day by its source.
     pub(super) warm_up: Option<Arc<QuotaGate>>,
 }
@@ -77,10 +78,32 @@ pub(super) struct Who<'a> {
     pub(super) urgency: Class,
 }
 
+impl OfSite {
+    /// Mail goes back to the queue for a limit's sake. If that is for want of a connection, others give theirs up.
+    pub(super) fn missed(&self, who: Who<'_>, put_off: PutOff) {
+        if let (Limiter::Connections, Some((gate, _))) = (put_off.limited.limiter, &self.connections) {
+            gate.missed(who.is_urgent());
+        }
+    }
+
+    /// Whether a connection could be opened, as far as is known here. Asks nobody.
+    pub(super) fn look_for_connection(&self, who: Who<'_>) -> Result<(), PutOff> {
+        if let Some((gate, _)) = &self.connections {
+            gate.look()?;
+        }
+        self.new_connections.as_ref().map_or(Ok(()), |gate| gate.look(who))
+    }
+}
+
 impl Who<'_> {
     /// When its turn comes to use a connection.
     pub(super) fn turn(self) -> Turn {
-        Turn { is_urgent: self.urgency == Class::Transactional, flow: self.lane.flow }
+        Turn { is_urgent: self.is_urgent(), flow: self.lane.flow }
+    }
+
+    /// Whether it goes before all that isn't.
+    pub(super) fn is_urgent(self) -> bool {
+        self.urgency == Class::Transactional
     }
 }
 
@@ -128,10 +151,10 @@ impl Limits {
         let new_connections = rate(limits.new_connections, Limiter::ConnectionRate);
         let connections = limits.connections.map(|Owned { limit, owner }| {
             let key = key(owner, Limiter::Connections);
-            let gate = gates.slots.entry((key.clone(), limit)).or_insert_with(|| {
+            let gate = gates.slots.entry(key.clone()).or_insert_with(|| {
                 Arc::new(SlotGate::new(key, limit, self.shards.clone(), self.clock.clone()))
             });
-            gate.clone()
+            (gate.clone(), limit)
         });
         let warm_up = plan.map(|plan| {
             // A provider gets to know a source by all of its hosts.

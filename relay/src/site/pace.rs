@@ -11,6 +11,7 @@ use postrider_core::{
     limits::Turns,
     shape::pace::{Heard, Pace},
 };
+use postrider_mail::Mono;
 use postrider_queue::{Lane, incarnation::Clock, lane::Limited, limit::Limiter};
 
 use super::limits::{PutOff, SHORT, Who};
@@ -27,6 +28,7 @@ pub(super) struct PaceGate {
 #[derive(Default)]
 struct State {
     pace: Pace,
+    /// Of mail that isn't urgent.
     turns: Turns<Lane>,
 }
 
@@ -38,7 +40,7 @@ impl PaceGate {
 
     /// Whether mail needn't come at all for now.
     pub(super) fn look(&self, who: Who<'_>) -> Result<(), PutOff> {
-        let seen = self.state().pace.look(self.clock.now());
+        let seen = self.state().look(who, self.clock.now());
         match seen {
             Err(wait) if wait > SHORT => Err(self.put_off(who)),
             Ok(()) | Err(_) => Ok(()),
@@ -48,7 +50,7 @@ impl PaceGate {
     /// The turn of a message that goes now.
     pub(super) async fn turn(&self, who: Who<'_>) -> Result<(), PutOff> {
         for _ in 0..PATIENCE {
-            let taken = self.state().pace.take(self.clock.now());
+            let taken = self.state().take(who, self.clock.now());
             match taken {
                 Ok(()) => return Ok(()),
                 Err(wait) if wait > SHORT => break,
@@ -69,15 +71,9 @@ impl PaceGate {
         (state.pace.slower(self.clock.now()), state.pace.per_second())
     }
 
-    /// How long mail stays away that the pace lets wait: behind the others of the site that do.
+    /// How long mail stays away that the pace lets wait: behind the others of the site that do, unless it is urgent.
     pub(super) fn put_off(&self, who: Who<'_>) -> PutOff {
-        let mut state = self.state();
-        let now = self.clock.now();
-        let wait = state.pace.look(now).err().unwrap_or_default().max(Duration::from_millis(1));
-        let few = state.pace.few();
-        let share = state.pace.per_message().saturating_mul(few);
-        let turn = state.turns.of(who.lane.clone(), now, now.after(wait), share);
-        PutOff { limited: Limited { limiter: Limiter::Pace, wait: turn.since(now), few }, is_for_all: false }
+        self.state().put_off(who, self.clock.now())
     }
 
     /// Whether there is a pace.
@@ -88,5 +84,59 @@ impl PaceGate {
     /// Nothing that holds the lock can fail half-way, so a poisoned one is sound.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn look(&mut self, who: Who<'_>, now: Mono) -> Result<(), Duration> {
+        if who.is_urgent() { self.pace.look_ahead(now) } else { self.pace.look(now) }
+    }
+
+    fn take(&mut self, who: Who<'_>, now: Mono) -> Result<(), Duration> {
+        if who.is_urgent() { self.pace.take_ahead(now) } else { self.pace.take(now) }
+    }
+
+    fn put_off(&mut self, who: Who<'_>, now: Mono) -> PutOff {
+        let wait = self.look(who, now).err().unwrap_or_default().max(Duration::from_millis(1));
+        let few = self.pace.few();
+        let wait = if who.is_urgent() {
+            wait
+        } else {
+            let share = self.pace.per_message().saturating_mul(few);
+            self.turns.of(who.lane.clone(), now, now.after(wait), share).since(now)
+        };
+        PutOff { limited: Limited { limiter: Limiter::Pace, wait, few }, is_for_all: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_mail::{Class, Domain};
+    use postrider_queue::RouteName;
+
+    use super::*;
+
+    fn lane(class: Class, domain: &str) -> Lane {
+        let domain = Domain::parse(domain).expect("a domain");
+        Lane { class, domain, route: RouteName::default_route(), flow: None }
+    }
+
+    fn wait(state: &mut State, lane: &Lane, now: Mono) -> Duration {
+        state.put_off(Who { lane, urgency: lane.class }, now).limited.wait
+    }
+
+    #[test]
+    fn a_bounce_waits_behind_no_lanes_turn() {
+        let (mut state, now) = (State::default(), Mono::from_start(Duration::from_secs(5)));
+        // From one message a second down to less.
+        for round in 0..5 {
+            state.pace.slower(now.after(Duration::from_secs(round)));
+        }
+        let now = now.after(Duration::from_secs(5));
+        let lanes = (0..30).map(|n| lane(Class::Bulk, &format!("d{n}.example")));
+        let waits: Vec<Duration> = lanes.map(|lane| wait(&mut state, &lane, now)).collect();
+        assert!(waits[29] > Duration::from_secs(20), "{waits:?}");
+        let bounce = wait(&mut state, &lane(Class::Transactional, "far.example"), now);
+        assert!(bounce < Duration::from_secs(1), "{bounce:?}");
     }
 }

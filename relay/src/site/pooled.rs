@@ -22,6 +22,8 @@ const NONE_REACHES: &str =
     "none of the addresses that this mail leaves from reaches the far side's kind of address";
 /// How long mail stays away that nothing stood in the way of. It can't happen: without a source none fails.
 const ODD_WAIT: Duration = Duration::from_secs(2);
+/// How long a message stays away at least whose source's limit lets it wait alone: its lane goes on, and would bring it back at once.
+const ALONE_WAIT: Duration = Duration::from_secs(1);
 
 /// Makes the attempt.
 pub(super) async fn run(claim: &ForClaim, order: Order<'_>) -> Result<Attempt, NotTried> {
@@ -70,11 +72,16 @@ async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<
             }
             Err(Not::Tried(mut why)) => {
                 why.is_site_down &= is_down_by_all(shared, &mut order, pool, &source);
+                if why.put_off.is_some() && !waits_by_all(shared, &mut order, pool, &source) {
+                    (why.put_off, why.wait) = (None, why.wait.max(ALONE_WAIT));
+                }
                 return Err(why);
             }
             Ok(mut attempt) => {
                 // The others of the lane can go by another source.
-                attempt.put_off = attempt.put_off.filter(|one| one.limited.limiter != Limiter::WarmUp);
+                attempt.put_off = attempt.put_off.filter(|one| {
+                    one.limited.limiter != Limiter::WarmUp && waits_by_all(shared, &mut order, pool, &source)
+                });
                 if attempt.suspended.is_some() && !is_down_by_all(shared, &mut order, pool, &source) {
                     attempt.suspended = None;
                 }
@@ -87,10 +94,28 @@ async fn by_pool(claim: &ForClaim, mut order: Order<'_>, pool: &Pool) -> Result<
 /// Whether nobody answers by any other source either: only then the lane, in which mail of all of them waits, is left alone. A far side
 /// may refuse one source and take from another.
 fn is_down_by_all(shared: &Shared, order: &mut Order<'_>, pool: &Pool, but: &Arc<NamedSource>) -> bool {
+    by_all_others(shared, order, pool, but, |order| shared.is_suspended(order) || shared.is_spent(order))
+}
+
+/// Whether mail would wait by any other source too: only then the lane, in which mail of all of them waits, is put off.
+fn waits_by_all(shared: &Shared, order: &mut Order<'_>, pool: &Pool, but: &Arc<NamedSource>) -> bool {
+    by_all_others(shared, order, pool, but, |order| {
+        shared.is_suspended(order) || shared.is_spent(order) || shared.is_limited(order)
+    })
+}
+
+/// Whether something is so by all sources but one that could be used.
+fn by_all_others(
+    shared: &Shared,
+    order: &mut Order<'_>,
+    pool: &Pool,
+    but: &Arc<NamedSource>,
+    is_so: impl Fn(&Order<'_>) -> bool,
+) -> bool {
     let well = shared.sources.well(pool, |source| order.is_reached_by(source));
     well.into_iter().filter(|source| source.name != but.name).all(|source| {
         order.source = Some(source);
-        shared.is_suspended(order) || shared.is_spent(order)
+        is_so(&*order)
     })
 }
 

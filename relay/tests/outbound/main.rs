@@ -14,4 +14,5 @@ mod recipients;
 mod reports;
 mod rig;
 mod sites;
+mod slots;
 mod tls_reports;

@@ -140,7 +140,8 @@ fn a_shard_that_drains_says_so_and_the_others_nothing() {
 fn the_longest_wait_is_that_of_any_rule_or_of_the_defaults() {
     let minutes = |count: u64| Some(Duration::from_secs(60 * count));
     let longest = |defaults: PolicyFields, rule: PolicyFields| {
-        let mut parts = ConfigParts { defaults, ..parts() };
+        let provider_defaults = ProviderDefaults::Disabled;
+        let mut parts = ConfigParts { defaults, provider_defaults, ..parts() };
         parts.rules[0].policy = rule;
         Config::from(parts).longest_wait().as_secs() / 60
     };
@@ -159,4 +160,14 @@ fn the_longest_wait_is_that_of_any_rule_or_of_the_defaults() {
         longest(PolicyFields { connection_rate: Some(rate), ..short }, PolicyFields::default()),
         9 * 60
     );
+}
+
+#[test]
+fn the_longest_wait_is_no_shorter_than_what_any_reply_asks() {
+    let config = Config::from(ConfigParts { provider_defaults: ProviderDefaults::Enabled, ..parts() });
+    for provider in providers::all() {
+        let asked = provider.replies.iter().filter_map(|pattern| pattern.suspends_for()).max();
+        assert!(asked.is_none_or(|wait| wait <= config.longest_wait()), "{}: {asked:?}", provider.name);
+    }
+    assert_eq!(config.longest_wait(), Duration::from_secs(4 * 3_600), "Yahoo's TSS05");
 }

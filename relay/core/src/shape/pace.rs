@@ -93,10 +93,21 @@ impl Pace {
     /// Takes the turn of a message that goes now. If it may not, how long to wait.
     pub fn take(&mut self, now: Mono) -> Result<(), Duration> {
         self.look(now)?;
-        if let Some(kept) = &mut self.kept {
-            kept.next = kept.next.max(now).after(kept.per_message());
-        }
+        self.goes(now);
         Ok(())
+    }
+
+    /// Takes the turn of an urgent message: it may go one message ahead of its time, and those behind it make up for that.
+    pub fn take_ahead(&mut self, now: Mono) -> Result<(), Duration> {
+        self.look_ahead(now)?;
+        self.goes(now);
+        Ok(())
+    }
+
+    /// Whether an urgent message may go now. If not, how long to wait.
+    pub fn look_ahead(&mut self, now: Mono) -> Result<(), Duration> {
+        let wait = self.look(now).err().unwrap_or_default().saturating_sub(self.per_message());
+        if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
     /// How many are worth a try at a time.
@@ -141,6 +152,12 @@ impl Pace {
     pub fn is_none(&mut self, now: Mono) -> bool {
         self.grow(now);
         self.kept.is_none()
+    }
+
+    fn goes(&mut self, now: Mono) {
+        if let Some(kept) = &mut self.kept {
+            kept.next = kept.next.max(now).after(kept.per_message());
+        }
     }
 
     fn grow(&mut self, now: Mono) {

@@ -105,6 +105,14 @@ impl Pattern {
             && (self.texts.is_empty() || self.texts.iter().any(|part| contains(reply.text.as_str(), part)))
     }
 
+    /// How long it asks to be left alone, if that is what it asks.
+    pub(crate) fn suspends_for(&self) -> Option<Duration> {
+        match self.asks {
+            Some(Asked::Suspend(wait)) => Some(wait),
+            Some(Asked::Slower | Asked::FewerConnections) | None => None,
+        }
+    }
+
     /// Whether more than a class of codes has to fit.
     fn is_exact(&self) -> bool {
         !self.texts.is_empty() || self.enhanced.is_some_and(|code| code.detail.is_some())

@@ -27,7 +27,7 @@ pub(super) struct Place {
 }
 
 /// Whose mail it is, to limits.
-pub(super) fn who<'a>(order: &Order<'a>) -> Who<'a> {
+pub(in crate::site) fn who<'a>(order: &Order<'a>) -> Who<'a> {
     let lane = &order.delivery.lane;
     Who { lane, urgency: urgency(lane.class, *order.delivery.sender() == ReversePath::Null) }
 }
@@ -83,6 +83,7 @@ pub(super) async fn connection(
             // One of those that are open comes free.
             Err(_) if lease.refused() => {}
             Err(put_off) => {
+                site.fleet.missed(who, put_off);
                 let _ = site.pulse.finish(None, shared.clock.now());
                 return Err(self::not_tried(shared, put_off));
             }
@@ -93,7 +94,7 @@ pub(super) async fn connection(
 /// Asks whether a connection may be opened. The slot comes first: it can be given back.
 async fn may_open(site: &Site, who: Who<'_>) -> Result<Option<Permit>, PutOff> {
     let permit = match &site.fleet.connections {
-        Some(gate) => Some(gate.take().await?),
+        Some((gate, most)) => Some(gate.take(who.is_urgent(), *most).await?),
         None => None,
     };
     if let Some(gate) = &site.fleet.new_connections {

@@ -48,6 +48,18 @@ fn what_refuses_everything_is_closed_until_it_takes_something() {
 }
 
 #[test]
+fn an_urgent_message_goes_one_ahead_and_the_others_make_up_for_it() {
+    let mut pace = Pace::new();
+    pace.slower(at(0));
+    let now = at(2_000);
+    while pace.take(now).is_ok() {}
+    let before = pace.look(now).expect_err("nothing is due");
+    assert_eq!(pace.take_ahead(now), Ok(()));
+    assert_eq!(pace.look(now).expect_err("less is due"), before + pace.per_message());
+    assert!(pace.take_ahead(now).is_err(), "one, not all");
+}
+
+#[test]
 fn a_pace_that_nobody_complains_about_ends() {
     let mut pace = Pace::new();
     pace.slower(at(0));
