@@ -153,7 +153,7 @@ fn of_server(fault: StoreFault, topology: Topology, from: Duration, to: Duration
             ),
         is_partition: false,
         is_disruptive: !matches!(fault, StoreFault::ScriptFlush | StoreFault::Reload | StoreFault::KeyGone),
-        is_pause: fault == StoreFault::PauseRedis,
+        is_pause: false,
         is_kill: false,
         is_outage: fault == StoreFault::KillRedis && topology == Topology::Shards,
         is_of_store: true,
