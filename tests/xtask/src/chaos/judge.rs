@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     books::{Arrival, At, Books, Bounce, End, Settled},
+    hits::Hits,
     plan::DOMAINS,
     stage::domain,
 };
@@ -68,6 +69,8 @@ pub(crate) struct Verdict {
     pub(crate) resent: usize,
     /// Dots of a relay that was stopped between its check and its write: one for each stop at most.
     pub(crate) late_dots: usize,
+    /// Which faults came to be.
+    pub(crate) hits: Hits,
     /// From a relay's kill to the reap, where the queue was well.
     pub(crate) takeovers: Vec<Duration>,
     /// The longest time without a 250 while one server of several was away, and nothing else.
@@ -146,7 +149,7 @@ impl Verdict {
             "accepted": self.accepted, "delivered": self.delivered, "bounced": self.bounced, "lost": self.lost.len(),
             "unexplained": self.unexplained.len(), "explained": self.explained, "resent": self.resent,
             "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_gaps": seconds(&self.accept_gaps),
-            "signed": self.signed,
+            "signed": self.signed, "hits": self.hits.json(),
         })
     }
 }
