@@ -88,6 +88,8 @@ pub(crate) struct Books {
     pub(crate) exposed: Vec<String>,
     /// IDs that a client sent again, as it was told to.
     pub(crate) deferred: HashSet<String>,
+    /// When each dot with a 250 went out, and how long that took.
+    pub(crate) waits: Vec<(At, Duration)>,
 }
 
 /// The beginning of a run by both clocks.
@@ -103,7 +105,9 @@ impl Books {
         let ambiguous = accepted.ambiguous.iter().cloned().collect();
         let deferred = accepted.deferred.iter().cloned().collect();
         let exposed = world.ledger.exposed();
-        let mut books = Self { ambiguous, deferred, exposed, ..Self::default() };
+        let since = |(dot, wait): &(Instant, Duration)| (dot.saturating_duration_since(began.instant), *wait);
+        let waits = accepted.waits.iter().map(since).collect();
+        let mut books = Self { ambiguous, deferred, exposed, waits, ..Self::default() };
         for (id, at) in &accepted.at {
             let number = id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
             let domains = load.recipients_of(number).iter().map(|recipient| of(recipient)).collect();

@@ -5,6 +5,8 @@
 //! before the second dot (RFC 1047). Anything else is a failure: a copy behind a confirmed settlement, two confirmed settlements, a
 //! copy when nothing had gone wrong.
 
+mod times;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
@@ -40,7 +42,7 @@ pub(crate) struct Struck {
     /// Whether a relay was killed.
     pub(crate) is_kill: bool,
     pub(crate) is_partition: bool,
-    /// Whether a server was away.
+    /// Whether one server of three was away, for one relay at least.
     pub(crate) is_outage: bool,
     pub(crate) is_of_store: bool,
     /// Whether a replica may be promoted by it.
@@ -73,16 +75,17 @@ pub(crate) struct Verdict {
     pub(crate) hits: Hits,
     /// From a relay's kill to the reap, where the queue was well.
     pub(crate) takeovers: Vec<Duration>,
-    /// The longest time without a 250 while one server of several was away, and nothing else.
-    pub(crate) accept_gaps: Vec<Duration>,
+    /// The longest wait for a 250 while one server of three was away, and nothing else was wrong: of each time.
+    pub(crate) accept_waits: Vec<Duration>,
+    /// Those waits that nothing explains any more.
+    pub(crate) overdue: Vec<String>,
 }
 
 /// Judges.
 pub(crate) fn judge(books: &Books, struck: &[Struck]) -> Verdict {
     let mut verdict = Verdict {
         accepted: books.accepted.len(),
-        takeovers: takeovers(books, struck),
-        accept_gaps: accept_gaps(books, struck),
+        takeovers: times::takeovers(books, struck),
         signed: books.signed,
         unsigned: books.unsigned.clone(),
         exposed: books.exposed.clone(),
@@ -94,6 +97,7 @@ pub(crate) fn judge(books: &Books, struck: &[Struck]) -> Verdict {
         doubles.judge(*key, &same.iter().map(|one| (one.at, one.is_unanswered)).collect::<Vec<_>>());
     }
     reports(books, &mut doubles);
+    times::accept_waits(books, struck, &mut verdict);
     let (arrived, bounced) = (arrived(&copies), names(&books.bounces));
     for (id, (domains, _)) in &books.accepted {
         for domain in domains {
@@ -130,6 +134,9 @@ impl Verdict {
                 first(&self.unexplained)
             ));
         }
+        if !self.overdue.is_empty() {
+            return Some(format!("{} waited too long: {}", self.overdue.len(), first(&self.overdue)));
+        }
         None
     }
 
@@ -148,7 +155,7 @@ impl Verdict {
         json!({
             "accepted": self.accepted, "delivered": self.delivered, "bounced": self.bounced, "lost": self.lost.len(),
             "unexplained": self.unexplained.len(), "explained": self.explained, "resent": self.resent,
-            "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_gaps": seconds(&self.accept_gaps),
+            "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_waits": seconds(&self.accept_waits),
             "signed": self.signed, "hits": self.hits.json(),
         })
     }
@@ -320,48 +327,6 @@ fn reports(books: &Books, doubles: &mut Doubles<'_>) {
             doubles.verdict.unexplained.push(told);
         }
     }
-}
-
-/// For each kill of a relay while the queue was well: the time until the last partition had its deliveries back.
-fn takeovers(books: &Books, struck: &[Struck]) -> Vec<Duration> {
-    // What keeps survivors from seeing a death, and for how long after it.
-    let after = Duration::from_secs(8);
-    // Where servers change places, the queue is well again only when a replica is in step.
-    let before = |one: &Struck| Duration::from_secs(if one.may_promote { 60 } else { 1 });
-    let is_near =
-        |kill: &Struck, one: &Struck| one.from < kill.from + after && kill.from < one.to + before(one);
-    let is_well = |kill: &&Struck| {
-        let disturbs =
-            |one: &&Struck| one.is_disruptive && (one.is_of_store || one.is_partition || one.is_pause);
-        !struck.iter().filter(disturbs).any(|one| is_near(kill, one))
-    };
-    let takeover = |kill: &Struck| {
-        let of =
-            books.lives.iter().filter(|(_, (relay, began))| Some(*relay) == kill.relay && *began < kill.from);
-        let reaped = of.filter_map(|(life, _)| books.reaped.get(life)).filter(|at| **at >= kill.from);
-        reaped.max().map(|at| *at - kill.from)
-    };
-    // A relay's log tells the time by the clock that was set.
-    if struck.iter().any(|one| one.is_clock) {
-        return Vec::new();
-    }
-    struck.iter().filter(|one| one.is_kill).filter(is_well).filter_map(takeover).collect()
-}
-
-/// For each outage of a server beside which no relay suffered.
-fn accept_gaps(books: &Books, struck: &[Struck]) -> Vec<Duration> {
-    let mut times: Vec<At> = books.accepted.values().map(|(_, at)| *at).collect();
-    times.sort_unstable();
-    let overlaps = |one: &Struck, other: &Struck| one.from <= other.to && other.from <= one.to;
-    let is_alone = |outage: &&Struck| !struck.iter().any(|one| !one.is_of_store && overlaps(one, outage));
-    let gap = |outage: &Struck| {
-        let within: Vec<At> =
-            times.iter().copied().filter(|at| outage.from <= *at && *at <= outage.to).collect();
-        let edges = [vec![outage.from], within, vec![outage.to]].concat();
-        let last = times.last().copied().unwrap_or_default();
-        (outage.to < last).then(|| edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default())
-    };
-    struck.iter().filter(|one| one.is_outage).filter(is_alone).filter_map(gap).collect()
 }
 
 #[cfg(test)]

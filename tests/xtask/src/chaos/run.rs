@@ -109,7 +109,7 @@ pub(crate) async fn strike(
             let has_hit = relays.suffer(strike).await.with_context(|| format!("{strike:?}"))?;
             hits.note(strike::name_of(strike), has_hit);
             for whom in [Some(strike.whom), strike::victim_of(strike)].into_iter().flatten() {
-                note(of_relay(strike.fault, whom, from, began.instant.elapsed()));
+                note(of_relay(strike.fault, whom, plan.topology, from, began.instant.elapsed()));
             }
         }
         Ok::<_, anyhow::Error>(hits)
@@ -130,7 +130,7 @@ pub(crate) async fn strike(
     Ok(hits)
 }
 
-fn of_relay(fault: RelayFault, whom: usize, from: Duration, to: Duration) -> Struck {
+fn of_relay(fault: RelayFault, whom: usize, topology: Topology, from: Duration, to: Duration) -> Struck {
     Struck {
         relay: Some(whom),
         may_promote: false,
@@ -143,7 +143,7 @@ fn of_relay(fault: RelayFault, whom: usize, from: Duration, to: Duration) -> Str
         ),
         is_pause: fault == RelayFault::PauseRelay,
         is_kill: fault == RelayFault::KillRelay,
-        is_outage: false,
+        is_outage: fault == RelayFault::Partition && topology == Topology::Shards,
         is_of_store: false,
         is_clock: fault == RelayFault::RelayClock,
     }
@@ -163,7 +163,8 @@ fn of_server(fault: StoreFault, topology: Topology, from: Duration, to: Duration
         is_disruptive: !matches!(fault, StoreFault::ScriptFlush | StoreFault::Reload | StoreFault::KeyGone),
         is_pause: false,
         is_kill: false,
-        is_outage: fault == StoreFault::KillRedis && topology == Topology::Shards,
+        is_outage: matches!(fault, StoreFault::KillRedis | StoreFault::PauseRedis)
+            && topology == Topology::Shards,
         is_of_store: true,
         is_clock: false,
     }

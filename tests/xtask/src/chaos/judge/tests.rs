@@ -210,3 +210,25 @@ fn a_settlement_may_go_with_a_primary_if_nobody_is_left_to_tell_it_again() {
     let other = Struck { relay: Some(1), ..kill() };
     assert!(judge(&books, &[failover, other]).fault().is_some(), "another relay died");
 }
+
+#[test]
+fn who_waits_for_the_server_of_three_that_is_away_is_answered_soon_after_its_return() {
+    let outage = Struck { is_kill: false, relay: None, is_of_store: true, is_outage: true, ..kill() };
+    let mut books = books(&[1_100]);
+    let calm = (at(0), at(1_400));
+    let (passed_on, on_its_way) = ((at(2_000), at(3)), (at(1_450), at(3_000)));
+    books.waits = vec![calm, passed_on, on_its_way];
+    let verdict = judge(&books, std::slice::from_ref(&outage));
+    assert_eq!((verdict.fault(), &verdict.accept_waits[..]), (None, &[at(3_000)][..]));
+    books.waits.push((at(1_500), at(14_000)));
+    let verdict = judge(&books, std::slice::from_ref(&outage));
+    assert_eq!(verdict.accept_waits, [at(14_000)]);
+    let told = verdict.fault().expect("it was back for long");
+    assert!(told.starts_with("1 waited too long: 14s from 1.5s"), "{told}");
+    let long = Struck { to: at(60_000), ..outage.clone() };
+    assert_eq!(judge(&books, std::slice::from_ref(&long)).fault(), None);
+    books.waits = vec![(at(1_600), at(30_500))];
+    assert!(judge(&books, &[long]).fault().is_some(), "longer than the intake waits");
+    let beside = Struck { is_outage: false, from: at(20_000), ..outage.clone() };
+    assert_eq!(judge(&books, &[outage, beside]).fault(), None, "another fault came upon it");
+}
