@@ -18,6 +18,7 @@ mod shaping;
 pub(crate) mod stage;
 mod strike;
 mod tail;
+mod weights;
 
 use std::{
     collections::HashSet,

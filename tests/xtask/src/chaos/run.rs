@@ -22,6 +22,7 @@ use super::{
     remains,
     stage::{Ground, Stage},
     strike::{self, Relays, Store},
+    weights::Weights,
 };
 
 /// From the end of load and faults until nothing waits any more.
@@ -60,6 +61,7 @@ fn misshaped(plan: &Plan, stage: &Stage) -> Option<String> {
 
 async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>) -> Result<Verdict> {
     let load = stage.load(plan);
+    let before = Weights::of(&stage.world).await?;
     let began = Began { instant: Instant::now(), wall: SystemTime::now() };
     let source = Source::start(load.clone());
     let struck = Arc::new(Mutex::new(Vec::new()));
@@ -71,6 +73,10 @@ async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>)
     tokio::time::sleep(QUIET).await;
     let books = Books::read(&stage.world, &accepted, &load, began)?;
     let verdict = Verdict { hits, ..judge::judge(&books, &struck) };
+    let after = Weights::of(&stage.world).await?;
+    if let Some(fault) = after.fault(&before) {
+        bail!(fault);
+    }
     for relay in &stage.world.relays {
         let rss = relay.process().usage()?.rss_kib;
         ensure!(rss <= RSS_MAX_KIB, "a relay takes {rss} KiB at the end");
