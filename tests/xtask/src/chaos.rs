@@ -7,6 +7,7 @@
 pub(crate) mod books;
 mod clock;
 pub(crate) mod draw;
+mod hits;
 pub(crate) mod judge;
 pub(crate) mod plan;
 mod protection;
@@ -17,6 +18,7 @@ mod shaping;
 pub(crate) mod stage;
 mod strike;
 mod tail;
+mod weights;
 
 use std::{
     collections::HashSet,
@@ -34,6 +36,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use self::{
+    hits::Hits,
     judge::Verdict,
     plan::{Allowed, Plan, Topology},
 };
@@ -48,8 +51,8 @@ const TOOLS: &[Tool] = &[tools::REDIS, tools::STRACE, tools::GCC, tools::IPTABLE
 const INSIDE: &str = "POSTRIDER_CHAOS_INSIDE";
 /// A relay's claims are others' so long after its death.
 const TAKEOVER_MAX: f64 = 6.0;
-/// Accepting goes on while a server of three is away: no client waits longer.
-const ACCEPT_GAP_MAX: f64 = 3.0;
+/// In so many runs a relay has died at each step.
+const ALL_STEPS_IN: usize = 100;
 /// How long a run may take, a long pause included.
 const RUN_WITHIN: Duration = Duration::from_secs(420);
 
@@ -154,10 +157,10 @@ async fn all(plans: Vec<Plan>, chaos: &Chaos, mut results: Results) -> Result<()
 }
 
 fn line(verdict: &Verdict) -> String {
-    let Verdict { accepted, delivered, bounced, explained, resent, late_dots, signed, .. } = verdict;
+    let Verdict { accepted, delivered, bounced, explained, resent, late_dots, signed, hits, .. } = verdict;
     format!(
         "{accepted} accepted: {delivered} delivered, {bounced} bounced, 0 lost; {explained} doubles explained, {resent} sent twice by \
-         the client, {late_dots} late dots; {signed} copies signed by both keys"
+         the client, {late_dots} late dots; {signed} copies signed by both keys\n  came to be: {hits}"
     )
 }
 
@@ -214,10 +217,10 @@ impl Results {
             times.sort_by(f64::total_cmp);
             times
         };
-        let (takeovers, gaps) = (all("takeovers"), all("accept_gaps"));
+        let (takeovers, waits) = (all("takeovers"), all("accept_waits"));
         println!(
             "\n{} runs: {} accepted, {} delivered, {} bounced, {} lost, {} doubles without a reason; {} explained, {} sent twice by \
-             clients, {} late dots\n{} copies signed by both keys, {} of protected runs unsigned, {} exposed\ntake-over of a killed relay's mail: {}\nlongest wait for a 250 while a server of three is away: {}",
+             clients, {} late dots\n{} copies signed by both keys, {} of protected runs unsigned, {} exposed\ntake-over of a killed relay's mail: {}\nlongest wait for a 250 while a server of three is away: {}, at most {:.1} s",
             seeds.len(),
             sum("accepted"),
             sum("delivered"),
@@ -231,25 +234,55 @@ impl Results {
             sum("unsigned"),
             sum("exposed"),
             spread(&takeovers),
-            spread(&gaps)
+            spread(&waits),
+            waits.last().unwrap_or(&0.0)
         );
+        let mut hits = Hits::default();
+        good.iter().for_each(|line| hits.add(&Hits::parse(&line["hits"])));
+        println!("faults that came to be: {hits}");
+        missed(&hits, good.len())?;
         ensure!(
             percentile(&takeovers, 99).is_none_or(|p99| p99 <= TAKEOVER_MAX),
             "take-over: found {}; expected a p99 of {TAKEOVER_MAX} s",
             spread(&takeovers)
         );
-        ensure!(
-            percentile(&gaps, 99).is_none_or(|p99| p99 <= ACCEPT_GAP_MAX),
-            "accepting: found {}; expected a p99 of {ACCEPT_GAP_MAX} s",
-            spread(&gaps)
-        );
         Ok(())
     }
+}
+
+/// Faults that were meant and never came to be have shown nothing.
+fn missed(hits: &Hits, runs: usize) -> Result<()> {
+    let steps = strike::STEPS.map(strike::death_at);
+    let never = hits.never(&steps);
+    let is_wanted = runs >= ALL_STEPS_IN && hits.has_tried(&steps);
+    ensure!(
+        !is_wanted || never.is_empty(),
+        "found no {} in {runs} runs; expected a death at each step",
+        never.join(", ")
+    );
+    Ok(())
 }
 
 pub(crate) fn spread(sorted: &[f64]) -> String {
     match (percentile(sorted, 50), percentile(sorted, 99)) {
         (Some(p50), Some(p99)) => format!("p50 {p50:.1} s, p99 {p99:.1} s ({} times)", sorted.len()),
         _ => "not seen".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL_STEPS_IN, Hits, missed, strike};
+
+    #[test]
+    fn many_runs_fail_if_no_relay_died_at_some_step() {
+        let mut hits = Hits::default();
+        assert!(missed(&hits, ALL_STEPS_IN).is_ok(), "nobody wanted any to");
+        strike::STEPS.iter().for_each(|step| hits.note(strike::death_at(step), *step != "Reaped"));
+        assert!(missed(&hits, ALL_STEPS_IN - 1).is_ok(), "they are few");
+        let told = missed(&hits, ALL_STEPS_IN).expect_err("one never came to be").to_string();
+        assert_eq!(told, "found no DieAtStep Reaped in 100 runs; expected a death at each step");
+        hits.note(strike::death_at("Reaped"), true);
+        assert!(missed(&hits, ALL_STEPS_IN).is_ok());
     }
 }

@@ -43,15 +43,27 @@ pub(crate) struct Bounce {
     pub(crate) is_unanswered: bool,
 }
 
-/// A line of a relay's log: an attempt whose settlement the queue has confirmed.
+/// A line of a relay's log: an attempt whose settlement the queue has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
     /// Whose log it stands in.
     pub(crate) relay: usize,
-    pub(crate) queue_id: String,
+    /// A message's queue ID, of which a domain has one delivery; of a report the delivery's own.
+    pub(crate) delivery: String,
     pub(crate) domain: String,
-    pub(crate) is_delivered: bool,
+    pub(crate) end: End,
     pub(crate) at: At,
+}
+
+/// How an attempt ended for the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Delivered, and it knows.
+    Delivered,
+    /// Whatever came of it: another relay has the claim.
+    ClaimLost,
+    /// Anything else that it knows.
+    Other,
 }
 
 /// All books of a run.
@@ -76,6 +88,8 @@ pub(crate) struct Books {
     pub(crate) exposed: Vec<String>,
     /// IDs that a client sent again, as it was told to.
     pub(crate) deferred: HashSet<String>,
+    /// When each dot with a 250 went out, and how long that took.
+    pub(crate) waits: Vec<(At, Duration)>,
 }
 
 /// The beginning of a run by both clocks.
@@ -91,7 +105,9 @@ impl Books {
         let ambiguous = accepted.ambiguous.iter().cloned().collect();
         let deferred = accepted.deferred.iter().cloned().collect();
         let exposed = world.ledger.exposed();
-        let mut books = Self { ambiguous, deferred, exposed, ..Self::default() };
+        let since = |(dot, wait): &(Instant, Duration)| (dot.saturating_duration_since(began.instant), *wait);
+        let waits = accepted.waits.iter().map(since).collect();
+        let mut books = Self { ambiguous, deferred, exposed, waits, ..Self::default() };
         for (id, at) in &accepted.at {
             let number = id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
             let domains = load.recipients_of(number).iter().map(|recipient| of(recipient)).collect();
@@ -147,12 +163,18 @@ impl Books {
         // Before the beginning only by a clock that jumped.
         let at = SystemTime::from(time).duration_since(began.wall).unwrap_or_default();
         match text("message") {
-            "attempt" if text("kind") == "Message" && line["claim_lost"].is_null() => {
+            "attempt" => {
+                let name = if text("kind") == "Message" { "queue_id" } else { "delivery_id" };
+                let end = match (line["claim_lost"].is_null(), text("outcome")) {
+                    (false, _) => End::ClaimLost,
+                    (true, "Delivered") => End::Delivered,
+                    (true, _) => End::Other,
+                };
                 self.settled.push(Settled {
                     relay,
-                    queue_id: text("queue_id").to_owned(),
+                    delivery: text(name).to_owned(),
                     domain: text("lane").split('/').nth(1).unwrap_or_default().to_owned(),
-                    is_delivered: text("outcome") == "Delivered",
+                    end,
                     at,
                 });
             }
@@ -185,7 +207,31 @@ fn received_as(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::received_as;
+    use std::time::{Duration, Instant, SystemTime};
+
+    use serde_json::json;
+
+    use super::{Began, Books, End, received_as};
+
+    #[test]
+    fn the_ends_of_messages_and_of_reports_are_noted_by_their_names() {
+        let mut books = Books::default();
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let mut line = json!({
+            "timestamp": "1970-01-01T00:16:42Z", "message": "attempt", "kind": "Message", "queue_id": "a-1",
+            "delivery_id": "a-1.2", "lane": "Normal/far0.example/-", "outcome": "Delivered",
+        });
+        let mut tell =
+            |line: &serde_json::Value| books.told(1, line, Began { instant: Instant::now(), wall });
+        tell(&line);
+        line["kind"] = "Bounce".into();
+        tell(&line);
+        line["claim_lost"] = true.into();
+        tell(&line);
+        let told: Vec<_> = books.settled.iter().map(|one| (one.delivery.as_str(), one.end)).collect();
+        assert_eq!(told, [("a-1", End::Delivered), ("a-1.2", End::Delivered), ("a-1.2", End::ClaimLost)]);
+        assert!(books.settled.iter().all(|one| one.domain == "far0.example" && one.at.as_secs() == 2));
+    }
 
     #[test]
     fn the_queue_id_is_that_of_the_newest_received_field() {

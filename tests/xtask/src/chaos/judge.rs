@@ -5,6 +5,8 @@
 //! before the second dot (RFC 1047). Anything else is a failure: a copy behind a confirmed settlement, two confirmed settlements, a
 //! copy when nothing had gone wrong.
 
+mod times;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
@@ -12,10 +14,17 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::books::{Arrival, At, Books, Bounce, Settled};
+use super::{
+    books::{Arrival, At, Books, Bounce, End, Settled},
+    hits::Hits,
+    plan::DOMAINS,
+    stage::domain,
+};
 
 /// Between a settlement and its log line, and between a dot that left and the far side's note of it.
 const SLACK: Duration = Duration::from_millis(250);
+/// A relay that wakes between its last check and its write makes that write at once.
+const WOKEN_WITHIN: Duration = Duration::from_millis(200);
 /// How long after a fault its doubles may come: a reap, a lease, a retry.
 pub(crate) const AFTERMATH: Duration = Duration::from_secs(20);
 
@@ -26,14 +35,14 @@ pub(crate) struct Struck {
     pub(crate) to: At,
     /// Whether it can keep a settlement from being confirmed.
     pub(crate) is_disruptive: bool,
-    /// Whether a process was stopped and went on.
+    /// Whether a relay was stopped and went on.
     pub(crate) is_pause: bool,
     /// Which relay it befell.
     pub(crate) relay: Option<usize>,
     /// Whether a relay was killed.
     pub(crate) is_kill: bool,
     pub(crate) is_partition: bool,
-    /// Whether a server was away.
+    /// Whether one server of three was away, for one relay at least.
     pub(crate) is_outage: bool,
     pub(crate) is_of_store: bool,
     /// Whether a replica may be promoted by it.
@@ -60,29 +69,35 @@ pub(crate) struct Verdict {
     pub(crate) exposed: Vec<String>,
     /// Copies that the client caused, as it got no answer.
     pub(crate) resent: usize,
-    /// Dots of a relay that was stopped between its check and its write.
+    /// Dots of a relay that was stopped between its check and its write: one for each stop at most.
     pub(crate) late_dots: usize,
+    /// Which faults came to be.
+    pub(crate) hits: Hits,
     /// From a relay's kill to the reap, where the queue was well.
     pub(crate) takeovers: Vec<Duration>,
-    /// The longest time without a 250 while one server of several was away, and nothing else.
-    pub(crate) accept_gaps: Vec<Duration>,
+    /// The longest wait for a 250 while one server of three was away, and nothing else was wrong: of each time.
+    pub(crate) accept_waits: Vec<Duration>,
+    /// Those waits that nothing explains any more.
+    pub(crate) overdue: Vec<String>,
 }
 
 /// Judges.
 pub(crate) fn judge(books: &Books, struck: &[Struck]) -> Verdict {
     let mut verdict = Verdict {
         accepted: books.accepted.len(),
-        takeovers: takeovers(books, struck),
-        accept_gaps: accept_gaps(books, struck),
+        takeovers: times::takeovers(books, struck),
         signed: books.signed,
         unsigned: books.unsigned.clone(),
         exposed: books.exposed.clone(),
         ..Verdict::default()
     };
-    let (copies, settled) = (copies(books), delivered(books));
+    let copies = copies(books);
+    let mut doubles = Doubles::new(books, struck, &mut verdict);
     for (key, same) in &copies {
-        double(settled.get(key).map_or(&[], Vec::as_slice), struck, *key, same, &mut verdict);
+        doubles.judge(*key, &same.iter().map(|one| (one.at, one.is_unanswered)).collect::<Vec<_>>());
     }
+    reports(books, &mut doubles);
+    times::accept_waits(books, struck, &mut verdict);
     let (arrived, bounced) = (arrived(&copies), names(&books.bounces));
     for (id, (domains, _)) in &books.accepted {
         for domain in domains {
@@ -103,7 +118,6 @@ pub(crate) fn judge(books: &Books, struck: &[Struck]) -> Verdict {
             verdict.bounced += bounced.min(1);
         }
     }
-    bounces(books, struck, &mut verdict);
     verdict
 }
 
@@ -119,6 +133,9 @@ impl Verdict {
                 self.unexplained.len(),
                 first(&self.unexplained)
             ));
+        }
+        if !self.overdue.is_empty() {
+            return Some(format!("{} waited too long: {}", self.overdue.len(), first(&self.overdue)));
         }
         None
     }
@@ -138,8 +155,8 @@ impl Verdict {
         json!({
             "accepted": self.accepted, "delivered": self.delivered, "bounced": self.bounced, "lost": self.lost.len(),
             "unexplained": self.unexplained.len(), "explained": self.explained, "resent": self.resent,
-            "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_gaps": seconds(&self.accept_gaps),
-            "signed": self.signed,
+            "late_dots": self.late_dots, "takeovers": seconds(&self.takeovers), "accept_waits": seconds(&self.accept_waits),
+            "signed": self.signed, "hits": self.hits.json(),
         })
     }
 }
@@ -165,8 +182,9 @@ fn may_be_lost(settled: &Settled, struck: &[Struck], until: At) -> bool {
 fn is_both_explained(books: &Books, struck: &[Struck], id: &str, domain: &str) -> bool {
     let mut copies = books.arrivals.iter().filter(|one| one.id == id && one.domain == domain);
     let is_confirmed = |one: &Arrival| {
-        let is_it =
-            |line: &&Settled| line.is_delivered && line.queue_id == one.queue_id && line.domain == domain;
+        let is_it = |line: &&Settled| {
+            line.end == End::Delivered && line.delivery == one.queue_id && line.domain == domain
+        };
         books.settled.iter().any(|line| is_it(&line))
     };
     copies.all(|one| !is_confirmed(one) && (one.is_unanswered || has_reason(struck, one.at, Duration::MAX)))
@@ -181,7 +199,7 @@ fn first(all: &[String]) -> String {
     all.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
 }
 
-/// Of a delivery: its queue ID and domain. Or of a message and a domain: the ID that its source gave it.
+/// Of a delivery: its queue ID, or a report's name, and its domain. Or of a message and a domain: the ID that its source gave it.
 type Key<'b> = (&'b str, &'b str);
 
 /// What arrived of each delivery, the earliest first.
@@ -192,15 +210,6 @@ fn copies(books: &Books) -> BTreeMap<Key<'_>, Vec<&Arrival>> {
     }
     copies.values_mut().for_each(|same| same.sort_by_key(|arrival| arrival.at));
     copies
-}
-
-/// The confirmed settlements of each delivery as delivered.
-fn delivered(books: &Books) -> HashMap<Key<'_>, Vec<&Settled>> {
-    let mut delivered: HashMap<Key<'_>, Vec<&Settled>> = HashMap::new();
-    for line in books.settled.iter().filter(|line| line.is_delivered) {
-        delivered.entry((&line.queue_id, &line.domain)).or_default().push(line);
-    }
-    delivered
 }
 
 /// In how many deliveries each message reached a domain.
@@ -215,32 +224,66 @@ fn arrived<'b>(copies: &BTreeMap<Key<'b>, Vec<&'b Arrival>>) -> HashMap<Key<'b>,
     arrived
 }
 
-fn double(
-    settled: &[&Settled],
-    struck: &[Struck],
-    (queue_id, domain): Key<'_>,
-    same: &[&Arrival],
-    verdict: &mut Verdict,
-) {
-    let Some((earliest, later)) = same.split_first() else { return };
-    let Some(until) = later.last().map(|copy| copy.at) else { return };
-    let confirmed: Vec<At> =
-        settled.iter().filter(|line| !may_be_lost(line, struck, until)).map(|line| line.at).collect();
-    let clocks_are_right = !struck.iter().any(|one| one.is_clock);
-    for copy in later {
-        let is_behind = clocks_are_right && confirmed.iter().any(|at| copy.at > *at + SLACK);
-        let has_reason = earliest.is_unanswered || has_reason(struck, earliest.at, copy.at);
-        let woke =
-            |one: &&Struck| one.is_pause && one.to <= copy.at && copy.at <= one.to + Duration::from_secs(2);
-        if confirmed.len() > 1 || !has_reason {
-            verdict.unexplained.push(format!("{queue_id} to {domain} at {:?}, {:?}", earliest.at, copy.at));
-        } else if is_behind && struck.iter().any(|one| woke(&one)) {
-            verdict.late_dots += 1;
-        } else if is_behind {
-            verdict.unexplained.push(format!("{queue_id} to {domain} at {:?}, though settled", copy.at));
-        } else {
-            verdict.explained += 1;
+/// When a copy came, and whether it was left without an answer.
+type Seen = (At, bool);
+
+/// What is known of deliveries that came more often than once.
+struct Doubles<'b> {
+    struck: &'b [Struck],
+    /// Ends of each delivery as delivered that the queue confirmed, or refused as another relay has the claim.
+    ends: HashMap<Key<'b>, Vec<&'b Settled>>,
+    clocks_are_right: bool,
+    /// The relays' stops that a late dot came of: which relay, until when.
+    woken: BTreeSet<(usize, At)>,
+    verdict: &'b mut Verdict,
+}
+
+impl<'b> Doubles<'b> {
+    fn new(books: &'b Books, struck: &'b [Struck], verdict: &'b mut Verdict) -> Self {
+        let mut ends: HashMap<Key<'_>, Vec<&Settled>> = HashMap::new();
+        for line in books.settled.iter().filter(|line| line.end != End::Other) {
+            ends.entry((&line.delivery, &line.domain)).or_default().push(line);
         }
+        let clocks_are_right = !struck.iter().any(|one| one.is_clock);
+        Self { struck, ends, clocks_are_right, woken: BTreeSet::new(), verdict }
+    }
+
+    /// All copies of one delivery, the earliest first.
+    fn judge(&mut self, (name, domain): Key<'_>, same: &[Seen]) {
+        let Some((&(earliest, is_unanswered), later)) = same.split_first() else { return };
+        let Some(&(until, _)) = later.last() else { return };
+        let ends = self.ends.get(&(name, domain)).cloned().unwrap_or_default();
+        let confirmed: Vec<At> = ends
+            .iter()
+            .filter(|line| line.end == End::Delivered && !may_be_lost(line, self.struck, until))
+            .map(|line| line.at)
+            .collect();
+        for &(copy, _) in later {
+            let is_behind = self.clocks_are_right && confirmed.iter().any(|at| copy > *at + SLACK);
+            let has_reason = is_unanswered || has_reason(self.struck, earliest, copy);
+            if confirmed.len() > 1 || !has_reason {
+                self.verdict.unexplained.push(format!("{name} to {domain} at {earliest:?}, {copy:?}"));
+            } else if !is_behind {
+                self.verdict.explained += 1;
+            } else if self.stop_before(copy, &ends).is_some_and(|stop| self.woken.insert(stop)) {
+                self.verdict.late_dots += 1;
+            } else {
+                self.verdict.unexplained.push(format!("{name} to {domain} at {copy:?}, though settled"));
+            }
+        }
+    }
+
+    /// Which relay's stop had just ended when a copy came: of the relay that was told afterwards that its claim is lost, if one was.
+    /// One that died before it could be told leaves no line.
+    fn stop_before(&self, copy: At, ends: &[&Settled]) -> Option<(usize, At)> {
+        let told = ends.iter().filter(|line| line.end == End::ClaimLost && line.at + SLACK >= copy);
+        let senders: BTreeSet<usize> = told.map(|line| line.relay).collect();
+        self.struck.iter().filter(|one| one.is_pause && copy.abs_diff(one.to) <= WOKEN_WITHIN).find_map(
+            |one| {
+                let relay = one.relay.filter(|relay| senders.is_empty() || senders.contains(relay))?;
+                Some((relay, one.to))
+            },
+        )
     }
 }
 
@@ -255,20 +298,19 @@ fn names(bounces: &[Bounce]) -> HashMap<Key<'_>, BTreeSet<&str>> {
     names
 }
 
-/// A bounce that comes twice by one name is a double like any other. By two names of one message, it was made twice.
-fn bounces(books: &Books, struck: &[Struck], verdict: &mut Verdict) {
+/// A report that comes twice by one name is a double like any other. By two names of one message, it was made twice.
+fn reports(books: &Books, doubles: &mut Doubles<'_>) {
     let mut by_name: BTreeMap<&str, Vec<&Bounce>> = BTreeMap::new();
     for bounce in &books.bounces {
         by_name.entry(&bounce.name).or_default().push(bounce);
     }
+    let to = domain(DOMAINS);
     for (name, same) in &by_name {
-        let is_reason = |one: &Struck| one.is_disruptive && same.iter().any(|copy| one.from <= copy.at);
-        let has_reason = same.iter().any(|copy| copy.is_unanswered) || struck.iter().any(is_reason);
-        match same.len() {
-            1 => {}
-            copies if has_reason => verdict.explained += copies - 1,
-            _ => verdict.unexplained.push(format!("bounce {name}")),
-        }
+        let mut seen: Vec<Seen> = same.iter().map(|copy| (copy.at, copy.is_unanswered)).collect();
+        seen.sort_unstable();
+        // `<DELIVERY.report@…>`
+        let delivery = name.trim_start_matches('<').split(".report@").next().unwrap_or_default();
+        doubles.judge((delivery, &to), &seen);
     }
     // `ID.NUMBER.report@…`: one message ends a recipient once.
     let mut ended: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
@@ -281,51 +323,10 @@ fn bounces(books: &Books, struck: &[Struck], verdict: &mut Verdict) {
     for ((message, domain), mut names) in ended {
         names.dedup();
         if names.len() > 1 {
-            verdict.unexplained.push(format!("{message} to {domain} bounced by {}", names.join(" and ")));
+            let told = format!("{message} to {domain} bounced by {}", names.join(" and "));
+            doubles.verdict.unexplained.push(told);
         }
     }
-}
-
-/// For each kill of a relay while the queue was well: the time until the last partition had its deliveries back.
-fn takeovers(books: &Books, struck: &[Struck]) -> Vec<Duration> {
-    // What keeps survivors from seeing a death, and for how long after it.
-    let after = Duration::from_secs(8);
-    // Where servers change places, the queue is well again only when a replica is in step.
-    let before = |one: &Struck| Duration::from_secs(if one.may_promote { 60 } else { 1 });
-    let is_near =
-        |kill: &Struck, one: &Struck| one.from < kill.from + after && kill.from < one.to + before(one);
-    let is_well = |kill: &&Struck| {
-        let disturbs =
-            |one: &&Struck| one.is_disruptive && (one.is_of_store || one.is_partition || one.is_pause);
-        !struck.iter().filter(disturbs).any(|one| is_near(kill, one))
-    };
-    let takeover = |kill: &Struck| {
-        let of =
-            books.lives.iter().filter(|(_, (relay, began))| Some(*relay) == kill.relay && *began < kill.from);
-        let reaped = of.filter_map(|(life, _)| books.reaped.get(life)).filter(|at| **at >= kill.from);
-        reaped.max().map(|at| *at - kill.from)
-    };
-    // A relay's log tells the time by the clock that was set.
-    if struck.iter().any(|one| one.is_clock) {
-        return Vec::new();
-    }
-    struck.iter().filter(|one| one.is_kill).filter(is_well).filter_map(takeover).collect()
-}
-
-/// For each outage of a server beside which no relay suffered.
-fn accept_gaps(books: &Books, struck: &[Struck]) -> Vec<Duration> {
-    let mut times: Vec<At> = books.accepted.values().map(|(_, at)| *at).collect();
-    times.sort_unstable();
-    let overlaps = |one: &Struck, other: &Struck| one.from <= other.to && other.from <= one.to;
-    let is_alone = |outage: &&Struck| !struck.iter().any(|one| !one.is_of_store && overlaps(one, outage));
-    let gap = |outage: &Struck| {
-        let within: Vec<At> =
-            times.iter().copied().filter(|at| outage.from <= *at && *at <= outage.to).collect();
-        let edges = [vec![outage.from], within, vec![outage.to]].concat();
-        let last = times.last().copied().unwrap_or_default();
-        (outage.to < last).then(|| edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default())
-    };
-    struck.iter().filter(|one| one.is_outage).filter(is_alone).filter_map(gap).collect()
 }
 
 #[cfg(test)]

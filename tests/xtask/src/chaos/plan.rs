@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use postrider_tests::sink::{Act, At, Rule};
 use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::draw::Draw;
+use super::{draw::Draw, strike::STEPS};
 
 /// How the queue's servers are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -126,6 +126,8 @@ const LOAD: Duration = Duration::from_secs(24);
 const PLAIN_ONE_IN: u64 = 3;
 /// So many runs in a row keep to limits, then as many don't.
 const SHAPED_TURN: u64 = 4;
+/// One run in so many has a relay die at a step, and the next such one at the next step.
+const DEATH_ONE_IN: u64 = 4;
 /// When something may befall it.
 const WHEN: When = When { count: 1..=4, millis: 1_500..=LOAD.as_millis() as u64 - 2_000 };
 
@@ -183,6 +185,10 @@ impl Plan {
             allowed.of_relays.iter().copied().filter(|fault| fault.fits(is_protected)).collect();
         let fits = |fault: &StoreFault| fault.fits(topology, is_protected);
         let store_faults: Vec<_> = allowed.of_store.iter().copied().filter(fits).collect();
+        let mut of_relays = strikes(&relay_faults, RELAYS, &mut draw, RelayFault::lasts, &WHEN);
+        if relay_faults.contains(&RelayFault::DieAtStep) {
+            in_turn(seed, &mut of_relays);
+        }
         let of_store = strikes(&store_faults, topology.servers(), &mut draw, StoreFault::lasts, &WHEN);
         Self {
             seed,
@@ -194,7 +200,7 @@ impl Plan {
             size: if draw.one_in(5) { 150_000 } else { 3_000 },
             together: if draw.one_in(3) { 2 } else { 1 },
             far_sides: (0..=DOMAINS).map(|number| far_side(number, is_shaped, &mut draw)).collect(),
-            of_relays: strikes(&relay_faults, RELAYS, &mut draw, RelayFault::lasts, &WHEN),
+            of_relays,
             of_store,
         }
     }
@@ -295,6 +301,17 @@ impl StoreFault {
     }
 }
 
+/// Seeds take the steps that a relay dies at in turn, whatever else is drawn: of any 35, each has a death at each. Which seed of a
+/// few it is changes, so that the topologies, which are taken in turn too, all have some.
+fn in_turn(seed: u64, of_relays: &mut [Strike<RelayFault>]) {
+    let turn = seed / DEATH_ONE_IN;
+    if let (true, Some(first)) = (seed % DEATH_ONE_IN == turn % DEATH_ONE_IN, of_relays.first_mut()) {
+        let steps = STEPS.len() as u64;
+        first.fault = RelayFault::DieAtStep;
+        first.chance = first.chance / (2 * steps) * steps + turn % steps;
+    }
+}
+
 /// Some, in their order.
 pub(crate) fn strikes<F: Copy>(
     faults: &[F],
@@ -347,7 +364,7 @@ fn far_side(number: usize, is_shaped: bool, draw: &mut Draw) -> Vec<Rule> {
 mod tests {
     use clap::ValueEnum as _;
 
-    use super::{Allowed, Plan, StoreFault, Topology};
+    use super::{Allowed, Plan, RelayFault, STEPS, StoreFault, Topology};
 
     #[test]
     fn a_seed_gives_the_same_plan_again_and_another_seed_another() {
@@ -385,6 +402,25 @@ mod tests {
                 "{plan:?}"
             );
         }
+    }
+
+    #[test]
+    fn few_seeds_have_a_relay_die_at_each_step() {
+        let allowed = Allowed::parse(&["die-at-step".to_owned(), "dns".to_owned()]).expect("two");
+        for from in 0..40 {
+            let plans = (from..from + 35).map(|seed| Plan::draw(seed, Topology::value_variants(), &allowed));
+            let mut steps: Vec<u64> = plans
+                .filter_map(|plan| plan.of_relays.first().cloned())
+                .filter(|strike| strike.fault == RelayFault::DieAtStep)
+                .map(|strike| strike.chance % STEPS.len() as u64)
+                .collect();
+            steps.sort_unstable();
+            steps.dedup();
+            assert_eq!(steps.len(), STEPS.len(), "from {from}");
+        }
+        let without = Allowed::parse(&["dns".to_owned()]).expect("one");
+        let plan = Plan::draw(0, &[Topology::One], &without);
+        assert!(plan.of_relays.iter().all(|strike| strike.fault == RelayFault::Dns));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is left in the queue's servers when all mail has ended.
 //! **Owns:** which keys may be there then. **Never:** a key's content but the totals'.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use postrider_tests::redis::Redis;
@@ -68,13 +68,39 @@ async fn lasting(server: &Redis) -> Result<Vec<String>> {
     Ok(keys.lines().map(str::to_owned).collect())
 }
 
-/// An empty queue's totals are zero, and as many messages have ended as were accepted.
+/// Compares what a partition's totals say with the scan that found nothing.
 async fn totals(server: &Redis, key: &str) -> Result<()> {
     let meta = key.replace(":totals", ":meta");
-    let number = async |key: &str, field: &str| -> Result<u64> {
-        Ok(server.command(&["HGET", key, field]).await?.parse().unwrap_or(0))
-    };
-    let (accepted, ended) = (number(&meta, "accepted").await?, number(key, "ended").await?);
-    ensure!(accepted == ended, "{key}: {accepted} accepted, {ended} ended, and nothing there");
+    let accepted = server.command(&["HGET", &meta, "accepted"]).await?.parse().unwrap_or(0);
+    let told = drift(accepted, &server.command(&["HGETALL", key]).await?);
+    ensure!(told.is_none(), "{key}: {}, and nothing there", told.unwrap_or_default());
     Ok(())
+}
+
+/// What is wrong with an empty queue's totals, which are names and numbers in turn: as many messages have ended as were accepted, and none
+/// waits in any class.
+fn drift(accepted: i64, totals: &str) -> Option<String> {
+    let lines: Vec<&str> = totals.lines().collect();
+    let numbers = lines.chunks_exact(2).map(|pair| (pair[0], pair[1].parse::<i64>().unwrap_or(0)));
+    let numbers: BTreeMap<&str, i64> = numbers.collect();
+    let ended = numbers.get("ended").copied().unwrap_or(0);
+    if accepted != ended {
+        return Some(format!("{accepted} accepted, {ended} ended"));
+    }
+    let waits = numbers.iter().find(|(name, number)| name.starts_with("waiting:") && **number != 0);
+    waits.map(|(name, number)| format!("{name} is {number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drift;
+
+    #[test]
+    fn an_empty_queue_whose_totals_say_otherwise_is_told() {
+        assert_eq!(drift(0, ""), None);
+        assert_eq!(drift(7, "waiting:Bulk\n0\nended\n7\nreaped\n3\n"), None);
+        assert_eq!(drift(7, "ended\n6").as_deref(), Some("7 accepted, 6 ended"));
+        assert_eq!(drift(7, "ended\n7\nwaiting:Bulk\n2").as_deref(), Some("waiting:Bulk is 2"));
+        assert_eq!(drift(7, "waiting:Normal\n-1\nended\n7").as_deref(), Some("waiting:Normal is -1"));
+    }
 }

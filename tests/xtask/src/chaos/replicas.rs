@@ -116,10 +116,10 @@ impl Replicas {
         }
     }
 
-    /// Asks for a promotion. It may be refused: who is in the middle of one begins no other.
-    pub(crate) async fn fail_over(&self, servers: &[Redis], number: usize) -> Result<()> {
+    /// Asks for a promotion. It may be refused: who is in the middle of one begins no other. Whether it wasn't.
+    pub(crate) async fn fail_over(&self, servers: &[Redis], number: usize) -> Result<bool> {
         let asked = match self {
-            Self::None => return Ok(()),
+            Self::None => return Ok(false),
             Self::Sentinels(sentinels) => {
                 sentinels.first().context("there are three")?.command(&["SENTINEL", "FAILOVER", MASTER]).await
             }
@@ -128,10 +128,10 @@ impl Replicas {
                 node.command(&["CLUSTER", "FAILOVER"]).await
             }
         };
-        if let Err(why) = asked {
+        if let Err(why) = &asked {
             println!("a promotion was refused: {why:#}");
         }
-        Ok(())
+        Ok(asked.is_ok())
     }
 }
 

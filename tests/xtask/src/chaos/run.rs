@@ -16,11 +16,13 @@ use postrider_tests::{
 
 use super::{
     books::{Began, Books},
+    hits::Hits,
     judge::{self, Struck, Verdict},
-    plan::{Plan, RelayFault, StoreFault, Strike, Topology},
+    plan::{Plan, RelayFault, StoreFault, Topology},
     remains,
     stage::{Ground, Stage},
-    strike::{Relays, Store},
+    strike::{self, Relays, Store},
+    weights::Weights,
 };
 
 /// From the end of load and faults until nothing waits any more.
@@ -59,17 +61,22 @@ fn misshaped(plan: &Plan, stage: &Stage) -> Option<String> {
 
 async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>) -> Result<Verdict> {
     let load = stage.load(plan);
+    let before = Weights::of(&stage.world).await?;
     let began = Began { instant: Instant::now(), wall: SystemTime::now() };
     let source = Source::start(load.clone());
     let struck = Arc::new(Mutex::new(Vec::new()));
-    strike(plan, stage, older, began, &struck).await?;
+    let hits = strike(plan, stage, older, began, &struck).await?;
     let accepted = source.finish().await?;
     stage.world.sinks.iter().for_each(postrider_tests::sink::Sink::behave_well);
     let struck = struck.lock().unwrap_or_else(PoisonError::into_inner).clone();
     drained(plan.topology, &stage.world, &accepted, &load, began).await?;
     tokio::time::sleep(QUIET).await;
     let books = Books::read(&stage.world, &accepted, &load, began)?;
-    let verdict = judge::judge(&books, &struck);
+    let verdict = Verdict { hits, ..judge::judge(&books, &struck) };
+    let after = Weights::of(&stage.world).await?;
+    if let Some(fault) = after.fault(&before) {
+        bail!(fault);
+    }
     for relay in &stage.world.relays {
         let rss = relay.process().usage()?.rss_kib;
         ensure!(rss <= RSS_MAX_KIB, "a relay takes {rss} KiB at the end");
@@ -84,14 +91,14 @@ async fn befall(plan: &Plan, stage: &mut Stage, older: Option<&std::path::Path>)
     Ok(verdict)
 }
 
-/// Both kinds of strikes, beside each other.
+/// Both kinds of strikes, beside each other. Which of them came to be.
 pub(crate) async fn strike(
     plan: &Plan,
     stage: &mut Stage,
     older: Option<&std::path::Path>,
     began: Began,
     struck: &Mutex<Vec<Struck>>,
-) -> Result<()> {
+) -> Result<Hits> {
     let Stage { world, mounted, replicas, clocks, redis_clock, groups, protection, .. } = stage;
     let World { relays, redis, dns, sinks, .. } = world;
     let ports = redis.iter().map(postrider_tests::redis::Redis::port).collect();
@@ -101,30 +108,37 @@ pub(crate) async fn strike(
     let wait = |at: Duration| tokio::time::sleep_until((began.instant + at).into());
     let note = |one: Struck| struck.lock().unwrap_or_else(PoisonError::into_inner).push(one);
     let of_relays = async {
+        let mut hits = Hits::default();
         for strike in &plan.of_relays {
             wait(strike.at).await;
             let from = began.instant.elapsed();
-            relays.suffer(strike).await.with_context(|| format!("{strike:?}"))?;
-            note(of_relay(strike, from, began.instant.elapsed()));
+            let has_hit = relays.suffer(strike).await.with_context(|| format!("{strike:?}"))?;
+            hits.note(strike::name_of(strike), has_hit);
+            for whom in [Some(strike.whom), strike::victim_of(strike)].into_iter().flatten() {
+                note(of_relay(strike.fault, whom, plan.topology, from, began.instant.elapsed()));
+            }
         }
-        Ok::<_, anyhow::Error>(())
+        Ok::<_, anyhow::Error>(hits)
     };
     let of_store = async {
+        let mut hits = Hits::default();
         for strike in &plan.of_store {
             wait(strike.at).await;
             let from = began.instant.elapsed();
-            store.suffer(strike).await.with_context(|| format!("{strike:?}"))?;
+            let has_hit = store.suffer(strike).await.with_context(|| format!("{strike:?}"))?;
+            hits.note(format!("{:?}", strike.fault), has_hit);
             note(of_server(strike.fault, plan.topology, from, began.instant.elapsed()));
         }
-        Ok(())
+        Ok(hits)
     };
-    tokio::try_join!(of_relays, of_store).map(drop)
+    let (mut hits, others) = tokio::try_join!(of_relays, of_store)?;
+    hits.add(&others);
+    Ok(hits)
 }
 
-fn of_relay(strike: &Strike<RelayFault>, from: Duration, to: Duration) -> Struck {
-    let fault = strike.fault;
+fn of_relay(fault: RelayFault, whom: usize, topology: Topology, from: Duration, to: Duration) -> Struck {
     Struck {
-        relay: Some(strike.whom),
+        relay: Some(whom),
         may_promote: false,
         is_partition: fault == RelayFault::Partition,
         from,
@@ -135,7 +149,7 @@ fn of_relay(strike: &Strike<RelayFault>, from: Duration, to: Duration) -> Struck
         ),
         is_pause: fault == RelayFault::PauseRelay,
         is_kill: fault == RelayFault::KillRelay,
-        is_outage: false,
+        is_outage: fault == RelayFault::Partition && topology == Topology::Shards,
         is_of_store: false,
         is_clock: fault == RelayFault::RelayClock,
     }
@@ -153,9 +167,10 @@ fn of_server(fault: StoreFault, topology: Topology, from: Duration, to: Duration
             ),
         is_partition: false,
         is_disruptive: !matches!(fault, StoreFault::ScriptFlush | StoreFault::Reload | StoreFault::KeyGone),
-        is_pause: fault == StoreFault::PauseRedis,
+        is_pause: false,
         is_kill: false,
-        is_outage: fault == StoreFault::KillRedis && topology == Topology::Shards,
+        is_outage: matches!(fault, StoreFault::KillRedis | StoreFault::PauseRedis)
+            && topology == Topology::Shards,
         is_of_store: true,
         is_clock: false,
     }

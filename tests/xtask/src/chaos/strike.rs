@@ -47,16 +47,16 @@ pub(crate) struct Relays<'a> {
 }
 
 impl Relays<'_> {
-    /// Does it, and undoes it when its time is over.
-    pub(crate) async fn suffer(&mut self, strike: &Strike<RelayFault>) -> Result<()> {
+    /// Does it, and undoes it when its time is over. Whether it came to be.
+    pub(crate) async fn suffer(&mut self, strike: &Strike<RelayFault>) -> Result<bool> {
         let relay = self.relays.get_mut(strike.whom).context("a relay of the plan")?;
-        match strike.fault {
+        let done = match strike.fault {
+            RelayFault::DieAtStep => return self.die_at_step(strike).await,
             RelayFault::KillRelay => {
                 relay.kill().await?;
                 sleep(strike.lasts).await;
                 relay.restart().await
             }
-            RelayFault::DieAtStep => die_at_step(relay, strike).await,
             RelayFault::PauseRelay => {
                 relay.process().pause()?;
                 sleep(strike.lasts).await;
@@ -101,23 +101,68 @@ impl Relays<'_> {
                 far_side.show(None);
                 Ok(())
             }
+        };
+        done.map(|()| true)
+    }
+
+    async fn die_at_step(&mut self, strike: &Strike<RelayFault>) -> Result<bool> {
+        let step = step_of(strike);
+        let victim = victim_of(strike);
+        // One death makes one reap; of the other steps, some pass first.
+        let times = if victim.is_some() { 1 } else { 1 + strike.chance / 8 % 30 };
+        let relay = self.relay(strike.whom)?;
+        relay.kill().await?;
+        let plain = relay.setup().wrapper.clone();
+        let death = ["env".to_owned(), format!("POSTRIDER_DIE_AT={step}:{times}")];
+        relay.replace(|setup| setup.wrapper.extend(death)).await?;
+        if let Some(victim) = victim
+            // It may die before, by what its own last life had in hand.
+            && relay.ready().await.is_ok()
+        {
+            self.relay(victim)?.kill().await?;
         }
+        let relay = self.relay(strike.whom)?;
+        // A step that mail doesn't come to is a miss, as is a death that another relay sees first.
+        let died = eventually("a death at a step", ENDED_WITHIN, async || relay.has_ended().then_some(()));
+        let has_died = died.await.is_ok();
+        relay.kill().await?;
+        relay.replace(|setup| setup.wrapper = plain).await?;
+        if let Some(victim) = victim {
+            let victim = self.relay(victim)?;
+            victim.kill().await?;
+            victim.restart().await?;
+        }
+        self.relay(strike.whom)?.ready().await?;
+        Ok(has_died)
+    }
+
+    fn relay(&mut self, number: usize) -> Result<&mut Relay> {
+        self.relays.get_mut(number).context("a relay of the plan")
     }
 }
 
-async fn die_at_step(relay: &mut Relay, strike: &Strike<RelayFault>) -> Result<()> {
-    let step = STEPS.get(strike.chance as usize % STEPS.len()).copied().unwrap_or("Taken");
-    // A reap is rare; of the others, some pass first.
-    let times = if step == "Reaped" { 1 } else { 1 + strike.chance / 8 % 30 };
-    relay.kill().await?;
-    let plain = relay.setup().wrapper.clone();
-    let death = ["env".to_owned(), format!("POSTRIDER_DIE_AT={step}:{times}")];
-    relay.replace(|setup| setup.wrapper.extend(death)).await?;
-    // A step that mail doesn't come to is no failure.
-    let _ = eventually("a death at a step", ENDED_WITHIN, async || relay.has_ended().then_some(())).await;
-    relay.kill().await?;
-    relay.replace(|setup| setup.wrapper = plain).await?;
-    relay.ready().await
+/// Where a relay is to die.
+fn step_of(strike: &Strike<RelayFault>) -> &'static str {
+    STEPS.get(strike.chance as usize % STEPS.len()).copied().unwrap_or("Taken")
+}
+
+/// Who dies first, so that another can die amid its take-over. Never the first relay, which lives through all of a soak.
+pub(crate) fn victim_of(strike: &Strike<RelayFault>) -> Option<usize> {
+    let is_reap = strike.fault == RelayFault::DieAtStep && step_of(strike) == "Reaped";
+    is_reap.then_some(if strike.whom == 1 { 2 } else { 1 })
+}
+
+/// What a fault is counted as.
+pub(crate) fn name_of(strike: &Strike<RelayFault>) -> String {
+    match strike.fault {
+        RelayFault::DieAtStep => death_at(step_of(strike)),
+        fault => format!("{fault:?}"),
+    }
+}
+
+/// What a death at a step is counted as.
+pub(crate) fn death_at(step: &str) -> String {
+    format!("{:?} {step}", RelayFault::DieAtStep)
 }
 
 async fn jump<F>(clock: &Clock, strike: &Strike<F>) -> Result<()> {
@@ -135,10 +180,10 @@ pub(crate) struct Store<'a> {
 }
 
 impl Store<'_> {
-    /// Does it, and undoes it when its time is over.
-    pub(crate) async fn suffer(&mut self, strike: &Strike<StoreFault>) -> Result<()> {
+    /// Does it, and undoes it when its time is over. Whether it came to be.
+    pub(crate) async fn suffer(&mut self, strike: &Strike<StoreFault>) -> Result<bool> {
         let server = self.servers.get_mut(strike.whom).context("a server of the plan")?;
-        match strike.fault {
+        let done = match strike.fault {
             StoreFault::KillRedis => {
                 server.kill().await?;
                 sleep(strike.lasts).await;
@@ -151,15 +196,8 @@ impl Store<'_> {
             }
             StoreFault::SlowDisk => slow_disk(server, strike.lasts).await,
             StoreFault::MemoryFull => memory_full(server, strike.lasts).await,
-            StoreFault::DiskFull => disk_full(server, strike.lasts).await,
-            StoreFault::TornTail => {
-                server.kill().await?;
-                tail::tear(server.folder(), strike.chance)?;
-                server.restart().await?;
-                sleep(strike.lasts).await;
-                server.kill().await?;
-                server.restart().await
-            }
+            StoreFault::DiskFull => return disk_full(server, strike.lasts).await,
+            StoreFault::TornTail => return torn_tail(server, strike).await,
             StoreFault::RedisClock => jump(self.clock, strike).await,
             StoreFault::ScriptFlush => server.command(&["SCRIPT", "FLUSH"]).await.map(drop),
             StoreFault::Password => {
@@ -179,8 +217,9 @@ impl Store<'_> {
                 sleep(strike.lasts).await;
                 self.mounted.edit(|config| config["dkim"] = before)
             }
-            StoreFault::FailOver => self.replicas.fail_over(self.servers, strike.whom).await,
-        }
+            StoreFault::FailOver => return self.replicas.fail_over(self.servers, strike.whom).await,
+        };
+        done.map(|()| true)
     }
 }
 
@@ -209,12 +248,49 @@ async fn memory_full(server: &Redis, lasts: Duration) -> Result<()> {
 }
 
 /// A write that doesn't fit ends the server; once there is room it is started again.
-async fn disk_full(server: &mut Redis, lasts: Duration) -> Result<()> {
+async fn disk_full(server: &mut Redis, lasts: Duration) -> Result<bool> {
     let filler = server.folder().join("filler");
     let _ = std::io::copy(&mut std::io::repeat(b'x'), &mut std::fs::File::create(&filler)?);
-    let _ =
-        eventually("a full volume ends it", ENDED_WITHIN, async || server.has_ended().then_some(())).await;
+    let ended = eventually("a full volume ends it", ENDED_WITHIN, async || server.has_ended().then_some(()));
+    let has_hit = ended.await.is_ok();
     sleep(lasts).await;
     std::fs::remove_file(&filler)?;
-    if server.has_ended() { server.restart().await } else { Ok(()) }
+    if server.has_ended() {
+        server.restart().await?;
+    }
+    Ok(has_hit)
+}
+
+/// Twice started, for what the first start made of the end is read by the second.
+async fn torn_tail(server: &mut Redis, strike: &Strike<StoreFault>) -> Result<bool> {
+    server.kill().await?;
+    let is_torn = tail::tear(server.folder(), strike.chance)?;
+    server.restart().await?;
+    sleep(strike.lasts).await;
+    server.kill().await?;
+    server.restart().await?;
+    Ok(is_torn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, RelayFault, STEPS, Strike, name_of, victim_of};
+
+    fn death(whom: usize, chance: u64) -> Strike<RelayFault> {
+        let (at, lasts) = (Duration::ZERO, Duration::ZERO);
+        Strike { at, fault: RelayFault::DieAtStep, whom, lasts, chance }
+    }
+
+    #[test]
+    fn for_a_death_amid_a_take_over_another_relay_dies_and_never_the_first() {
+        for whom in 0..3 {
+            for chance in 0..STEPS.len() as u64 {
+                let strike = death(whom, chance);
+                let victim = victim_of(&strike);
+                assert_eq!(victim.is_some(), name_of(&strike) == "DieAtStep Reaped");
+                assert!(victim != Some(whom) && victim != Some(0), "{strike:?}: {victim:?}");
+            }
+            assert_eq!(victim_of(&Strike { fault: RelayFault::KillRelay, ..death(whom, 7) }), None);
+        }
+    }
 }

@@ -13,12 +13,13 @@ use anyhow::{Context, Result};
 const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
-/// Writes the beginning of the last transaction behind it: up to any byte but the last.
-pub(crate) fn tear(folder: &Path, chance: u64) -> Result<()> {
+/// Writes the beginning of the last transaction behind it: up to any byte but the last. Whether there was one.
+pub(crate) fn tear(folder: &Path, chance: u64) -> Result<bool> {
     let file = newest(&folder.join("appendonlydir"))?;
     let bytes = fs::read(&file)?;
-    let Some(torn) = beginning(&bytes, chance) else { return Ok(()) };
-    fs::OpenOptions::new().append(true).open(&file)?.write_all(torn).context("writing the torn end")
+    let Some(torn) = beginning(&bytes, chance) else { return Ok(false) };
+    fs::OpenOptions::new().append(true).open(&file)?.write_all(torn).context("writing the torn end")?;
+    Ok(true)
 }
 
 fn newest(folder: &Path) -> Result<PathBuf> {
@@ -41,7 +42,7 @@ fn rfind(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, beginning};
+    use super::{BEGIN, END, beginning, tear};
 
     #[test]
     fn a_torn_end_is_a_beginning_that_never_is_the_whole() {
@@ -52,5 +53,18 @@ mod tests {
             assert!(!torn.is_empty() && torn.len() < block.len() && block.starts_with(torn));
         }
         assert_eq!(beginning(b"*1\r\n$4\r\nPING\r\n", 3), None);
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_torn_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = folder.path().join("appendonlydir");
+        std::fs::create_dir(&files).expect("it is new");
+        let file = files.join("a.1.incr.aof");
+        std::fs::write(&file, b"*1\r\n$4\r\nPING\r\n").expect("written");
+        assert!(!tear(folder.path(), 3).expect("read"));
+        std::fs::write(&file, [BEGIN, END].concat()).expect("written");
+        assert!(tear(folder.path(), 3).expect("read"));
+        assert_eq!(std::fs::read(&file).expect("read").len(), BEGIN.len() + END.len() + 4);
     }
 }

@@ -1,7 +1,6 @@
 //! Books made by hand, and what is said of them.
 
 use super::*;
-use crate::chaos::books::Settled;
 
 const FAR: &str = "far.example";
 
@@ -25,7 +24,7 @@ fn books(copies: &[u64]) -> Books {
 }
 
 fn settled(at: At) -> Settled {
-    Settled { relay: 0, queue_id: "a-1".into(), domain: FAR.into(), is_delivered: true, at }
+    Settled { relay: 0, delivery: "a-1".into(), domain: FAR.into(), end: End::Delivered, at }
 }
 
 fn bounce(name: &str, time: u64) -> Bounce {
@@ -109,8 +108,50 @@ fn a_dot_of_a_relay_that_was_stopped_at_its_write_is_counted() {
     books.settled.push(settled(at(3_010)));
     let verdict = judge(&books, &[pause()]);
     assert_eq!((verdict.fault(), verdict.late_dots), (None, 1));
-    books.arrivals[1].at = at(7_000);
+    books.arrivals[1].at = at(4_300);
     assert!(judge(&books, &[pause()]).fault().is_some(), "too long after it woke");
+}
+
+#[test]
+fn a_late_dot_is_of_the_relay_that_was_stopped() {
+    let mut books = books(&[3_000, 4_100]);
+    books.settled.push(settled(at(3_010)));
+    let of_server = Struck { relay: None, is_of_store: true, ..pause() };
+    assert!(judge(&books, &[of_server]).fault().is_some(), "a server of the queue was stopped");
+    books.settled.push(Settled { relay: 1, end: End::ClaimLost, ..settled(at(4_150)) });
+    assert!(
+        judge(&books, &[pause()]).fault().is_some(),
+        "the queue told another relay that its claim is lost"
+    );
+    books.settled[1].relay = 0;
+    assert_eq!(judge(&books, &[pause()]).late_dots, 1);
+}
+
+#[test]
+fn a_relay_that_sends_more_than_one_dot_when_it_wakes_does_not_look_before_it_sends() {
+    let mut books = books(&[3_000, 4_100]);
+    books.settled = vec![settled(at(3_010)), Settled { delivery: "a-2".into(), ..settled(at(3_010)) }];
+    books.accepted.insert("x-2".into(), (vec![FAR.into()], at(1_000)));
+    let others = books.arrivals.clone();
+    let other = |one| Arrival { id: "x-2".into(), queue_id: "a-2".into(), ..one };
+    books.arrivals.extend(others.into_iter().map(other));
+    let verdict = judge(&books, &[pause()]);
+    assert_eq!(verdict.late_dots, 1);
+    assert!(verdict.fault().expect("two of one stop").contains("though settled"));
+}
+
+#[test]
+fn a_bounce_that_comes_again_needs_a_reason_of_its_time() {
+    const NAME: &str = "<a-1.1.report@relay.example>";
+    let mut books = books(&[]);
+    books.bounces = vec![bounce(NAME, 2_000), bounce(NAME, 5_000)];
+    assert_eq!(judge(&books, &[kill()]).explained, 1);
+    books.settled.push(Settled { delivery: "a-1.1".into(), domain: domain(DOMAINS), ..settled(at(2_010)) });
+    let told = judge(&books, &[kill()]).fault().expect("its end was known");
+    assert!(told.contains("a-1.1 to sender.example at 5s, though settled"), "{told}");
+    books.settled.clear();
+    books.bounces = vec![bounce(NAME, 30_000), bounce(NAME, 31_000)];
+    assert!(judge(&books, &[kill()]).fault().is_some(), "the fault was long over");
 }
 
 #[test]
@@ -168,4 +209,26 @@ fn a_settlement_may_go_with_a_primary_if_nobody_is_left_to_tell_it_again() {
     assert_eq!(judge(&books, &[failover.clone(), kill()]).fault(), None);
     let other = Struck { relay: Some(1), ..kill() };
     assert!(judge(&books, &[failover, other]).fault().is_some(), "another relay died");
+}
+
+#[test]
+fn who_waits_for_the_server_of_three_that_is_away_is_answered_soon_after_its_return() {
+    let outage = Struck { is_kill: false, relay: None, is_of_store: true, is_outage: true, ..kill() };
+    let mut books = books(&[1_100]);
+    let calm = (at(0), at(1_400));
+    let (passed_on, on_its_way) = ((at(2_000), at(3)), (at(1_450), at(3_000)));
+    books.waits = vec![calm, passed_on, on_its_way];
+    let verdict = judge(&books, std::slice::from_ref(&outage));
+    assert_eq!((verdict.fault(), &verdict.accept_waits[..]), (None, &[at(3_000)][..]));
+    books.waits.push((at(1_500), at(14_000)));
+    let verdict = judge(&books, std::slice::from_ref(&outage));
+    assert_eq!(verdict.accept_waits, [at(14_000)]);
+    let told = verdict.fault().expect("it was back for long");
+    assert!(told.starts_with("1 waited too long: 14s from 1.5s"), "{told}");
+    let long = Struck { to: at(60_000), ..outage.clone() };
+    assert_eq!(judge(&books, std::slice::from_ref(&long)).fault(), None);
+    books.waits = vec![(at(1_600), at(30_500))];
+    assert!(judge(&books, &[long]).fault().is_some(), "longer than the intake waits");
+    let beside = Struck { is_outage: false, from: at(20_000), ..outage.clone() };
+    assert_eq!(judge(&books, &[outage, beside]).fault(), None, "another fault came upon it");
 }
