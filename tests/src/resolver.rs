@@ -46,8 +46,8 @@ pub struct Resolver {
     _stop: DropGuard,
 }
 
-/// By name; of no name, for all others.
-type Told = Mutex<HashMap<Option<String>, Tampering>>;
+/// By name.
+type Told = Mutex<HashMap<String, Tampering>>;
 
 impl Resolver {
     /// Hands on to a nameserver.
@@ -67,12 +67,7 @@ impl Resolver {
 
     /// Tampers with the questions for a name from now on. The root has the name "".
     pub fn tamper(&self, name: &str, how: Tampering) {
-        locked(&self.told).insert(Some(name.to_owned()), how);
-    }
-
-    /// Tampers with all questions from now on.
-    pub fn tamper_with_all(&self, how: Tampering) {
-        locked(&self.told).insert(None, how);
+        locked(&self.told).insert(name.to_owned(), how);
     }
 
     /// Hands all on again.
@@ -127,10 +122,7 @@ fn tampered(question: &[u8], told: &Told) -> Result<Now> {
     let mut message = Message::from_vec(question)?;
     let query = message.queries.first().context("a question")?.clone();
     let name = query.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
-    let how = {
-        let told = locked(told);
-        told.get(&Some(name)).or_else(|| told.get(&None)).copied()
-    };
+    let how = locked(told).get(&name).copied();
     let mut answer = Message::response(message.metadata.id, OpCode::Query);
     answer.add_query(query);
     match how {
