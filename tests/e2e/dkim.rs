@@ -2,12 +2,12 @@
 //! **Owns:** when mail waits, who may use a From that is signed, that no key is shown. **Never:** whether a signature holds (interop).
 
 use postrider_tests::{
-    World,
+    World, certs,
     client::{Client, Reply},
     dkim,
     ledger::Entry,
     manifests::{self, MailRelay},
-    relay,
+    relay, wait,
 };
 
 use crate::{LATER, SOON};
@@ -81,7 +81,7 @@ async fn mail_waits_for_its_key_and_leaves_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_key_signs_without_a_restart() {
+async fn a_new_selector_signs_without_a_restart() {
     let mut world = world().await;
     world.manifests.write("dkim.yaml", &dkim::secret()).unwrap();
     world.relay().await.unwrap();
@@ -119,13 +119,24 @@ async fn a_from_that_is_signed_is_for_those_who_may_send_as_it() {
     assert!(world.ledger.to("c@far.example").is_empty());
 }
 
-/// Keys that sign, one that is broken, one under a wrong name: nothing of them is in anything that a person sees.
+/// Keys that sign and that a listener has, one of each that is broken: nothing of them is in anything that a person sees.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_is_shown_anywhere() {
     let mut world = world().await;
-    let planted = "canary-of-a-key";
+    let (planted, planted_tls) = ("canary-of-a-key", "canaryOfTheListenersKey");
     let broken = manifests::secret("dkim", &[("rsa", planted), ("ed25519", dkim::ED25519)]);
     world.manifests.write("dkim.yaml", &broken).unwrap();
+    let relay = MailRelay {
+        more: dkim::spec(&["app.example", "secret.example"]),
+        listeners: LISTENERS.replace(
+            "protocol: SMTP",
+            "protocol: SMTP, tls: {mode: Optional, certificateRef: {name: mail-tls}}",
+        ),
+        ..MailRelay::default()
+    };
+    world.manifests.write("relay.yaml", &relay.yaml()).unwrap();
+    let certificate = certs::self_signed("relay.example").unwrap();
+    world.manifests.write("tls.yaml", &manifests::tls_secret("mail-tls", &certificate)).unwrap();
     let mut seen = Vec::new();
     let folder = world.manifests.folder().display().to_string();
     let arguments = ["check", "--manifests", &folder];
@@ -139,7 +150,20 @@ async fn no_key_is_shown_anywhere() {
     world.manifests.write("dkim.yaml", &dkim::secret()).unwrap();
     world.arrival("b@far.example", LATER).await.unwrap();
     assert_eq!(send(&world, "secret.example", "b@far.example").await.code, 550);
+    let mut client = Client::greeted(world.relays[0].smtp()).await.unwrap().start_tls().await.unwrap();
+    client.say("EHLO client.example", 250).await.unwrap();
+    // A key that no listener can serve: the last good one stays, and that is told.
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{planted_tls}\n-----END PRIVATE KEY-----\n");
+    let broken = certs::Certificate { key, ..certificate.clone() };
+    world.manifests.write("tls.yaml", &manifests::tls_secret("mail-tls", &broken)).unwrap();
     let relay = &world.relays[0];
+    wait::until("the broken key to be told of", SOON, || {
+        relay.log().contains("a new certificate can't be served")
+    })
+    .await
+    .unwrap();
+    let output = relay::command(arguments).await.unwrap();
+    seen.push(String::from_utf8_lossy(&output.stdout).into_owned());
     seen.push(relay.metrics().await.unwrap().text().to_owned());
     for page in ["/v1/config", "/v1/queue"] {
         seen.push(relay.json(page).await.unwrap().to_string());
@@ -149,8 +173,9 @@ async fn no_key_is_shown_anywhere() {
         relay::command(["explain", "--manifests", &folder, "--from", "a@app.example", "b@far.example"]);
     let output = output.await.unwrap();
     seen.push(String::from_utf8_lossy(&output.stdout).into_owned());
-    let lines = dkim::RSA.lines().chain(dkim::ED25519.lines()).filter(|line| !line.starts_with("-----"));
-    for secret in lines.chain([planted]) {
+    let keys = dkim::RSA.lines().chain(dkim::ED25519.lines()).chain(certificate.key.lines());
+    let lines = keys.filter(|line| !line.starts_with("-----"));
+    for secret in lines.chain([planted, planted_tls]) {
         for text in &seen {
             assert!(!text.contains(secret), "a part of a key is shown: {text}");
         }

@@ -10,7 +10,7 @@ use postrider_tests::{
     manifests::rule,
     policy_host::{PolicyHost, policy, response},
     ports, relay,
-    sink::Setup,
+    sink::{Setup, Sink},
     wait::eventually,
 };
 use rustls::ServerConfig;
@@ -30,7 +30,11 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn new() -> Self {
-        let (world, authority) = (World::new().await.unwrap(), Authority::new().unwrap());
+        Self::of(World::new().await.unwrap())
+    }
+
+    fn of(world: World) -> Self {
+        let authority = Authority::new().unwrap();
         std::fs::write(world.folder().join("roots.pem"), authority.pem()).unwrap();
         let port = ports::free_at(world.subnet.address(FIRST_POLICY_HOST).into()).unwrap();
         Self { world, authority, policies: Vec::new(), port }
@@ -73,6 +77,19 @@ impl Bed {
         let arguments = arguments.iter().chain(more).map(|word| (*word).to_owned()).collect();
         let setup = relay::Setup { arguments, ..self.world.setup() };
         self.world.relay_with(setup).await.unwrap();
+    }
+
+    /// What an attacker on the way takes: the policy's host, and the TLS of the first far side.
+    async fn attack(&mut self) {
+        self.policies.clear();
+        self.world.sinks[0].stop();
+        let at = self.world.address(0);
+        self.world.sinks[0] = eventually("the address to be free", SOON, async || {
+            Sink::start(at, self.world.ledger.clone(), Setup::default()).await.ok()
+        })
+        .await
+        .unwrap();
+        self.world.ledger.clear();
     }
 
     async fn send(&self, domain: &str) -> String {
@@ -191,16 +208,8 @@ async fn a_policy_that_was_fetched_outlives_its_host_its_record_and_the_relay() 
     bed.send("far.example").await;
     assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
     // An attacker: no policy host, no record, no TLS.
-    bed.policies.clear();
     bed.world.dns.fail("_mta-sts.far.example", None, Fault::ServFail);
-    bed.world.sinks[0].stop();
-    let at = bed.world.address(0);
-    bed.world.sinks[0] = eventually("the address to be free", SOON, async || {
-        postrider_tests::sink::Sink::start(at, bed.world.ledger.clone(), Setup::default()).await.ok()
-    })
-    .await
-    .unwrap();
-    bed.world.ledger.clear();
+    bed.attack().await;
     bed.world.relays[0].stop().await.unwrap();
     bed.world.relays[0].restart().await.unwrap();
     let id = bed.send("far.example").await;
@@ -211,4 +220,52 @@ async fn a_policy_that_was_fetched_outlives_its_host_its_record_and_the_relay() 
     bed.world.relays[0].restart().await.unwrap();
     let id = bed.send("far.example").await;
     bed.waits(&id, "far.example", "offers no TLS").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_while_a_relay_starts_is_no_downgrade() {
+    let mut bed = Bed::new().await;
+    let tls = bed.good("far.example");
+    bed.enforcing("far.example", Some(tls)).await;
+    bed.relay().await;
+    bed.send("far.example").await;
+    assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    bed.attack().await;
+    let id = bed.send("far.example").await;
+    bed.waits(&id, "far.example", "offers no TLS").await;
+    bed.world.relays[0].stop().await.unwrap();
+    let number = |line: &serde_json::Value| line["attempt"].as_u64();
+    let before = number(&bed.world.attempt("far.example", SOON).await.unwrap());
+    bed.world.redis[0].kill().await.unwrap();
+    bed.world.relays[0].replace(|_| {}).await.unwrap();
+    bed.world.redis[0].restart().await.unwrap();
+    bed.world.relays[0].ready().await.unwrap();
+    let again = bed.world.attempt_with("far.example", LATER, |line| number(line) > before).await.unwrap();
+    assert_eq!(again["outcome"], "Deferred", "{again}");
+    assert!(bed.world.ledger.is_empty(), "it went in clear");
+}
+
+/// Each shard has the policy, so that whichever is away, the others say it to a new relay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_outlives_a_relay_while_any_one_shard_is_away() {
+    let mut bed = Bed::of(World::with_shards(2).await.unwrap());
+    let tls = bed.good("far.example");
+    bed.enforcing("far.example", Some(tls)).await;
+    bed.relay().await;
+    bed.send("far.example").await;
+    assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    bed.attack().await;
+    for away in 0..2 {
+        bed.world.relays[0].stop().await.unwrap();
+        bed.world.redis[away].kill().await.unwrap();
+        bed.world.relays[0].restart().await.unwrap();
+        let id = bed.send("far.example").await;
+        let waits = |line: &serde_json::Value| {
+            line["queue_id"].as_str().is_some_and(|other| id.contains(other)) && line["outcome"] == "Deferred"
+        };
+        let attempt = bed.world.attempt_with("far.example", LATER, waits).await;
+        assert!(bed.world.ledger.is_empty(), "it went in clear");
+        attempt.unwrap();
+        bed.world.redis[away].restart().await.unwrap();
+    }
 }

@@ -7,8 +7,9 @@ use postrider_tests::{
     manifests::{HASH_OF_PENCIL, MailRelay, rule, secret, tls_secret},
     sink::{Act, At, Rule, Setup},
 };
+use serde_json::json;
 
-use crate::{LATER, SOON};
+use crate::{LATER, SOON, mta_sts::Bed};
 
 fn with_tls(name: &str) -> Setup {
     Setup { tls: Some(certs::self_signed(name).unwrap().server), ..Setup::default() }
@@ -35,10 +36,35 @@ async fn verify_waits_for_a_certificate_that_holds() {
     world.manifests.write("rule.yaml", &rule("strict", spec)).unwrap();
     world.relay().await.unwrap();
     world.send(0, "a@sender.example", &["b@far.example"], "1").await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let attempt = world.attempt("far.example", SOON).await.unwrap();
+    assert_eq!((&attempt["outcome"], &attempt["status"]), (&json!("Deferred"), &json!("4.7.5")), "{attempt}");
     assert!(world.ledger.is_empty(), "nobody vouches for that certificate");
     world.manifests.remove("rule.yaml").unwrap();
     assert!(world.arrival("b@far.example", LATER).await.unwrap().is_tls);
+}
+
+/// The certificate is of an authority that is believed, and of another name: nothing but the name stands in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_and_no_session_crosses_from_one_policy_to_another() {
+    let mut bed = Bed::new().await;
+    let tls = Some(bed.authority.issue(&["mx.other.example"]).unwrap().server);
+    bed.world.domain_with("far.example", Setup { tls, ..Setup::default() }).await.unwrap();
+    for (name, sender, mode) in [("lax", "lax", "Opportunistic"), ("strict", "a", "Verify")] {
+        let spec =
+            format!("matches: [{{senders: [{sender}@sender.example]}}]\npolicy: {{tls: {{mode: {mode}}}}}");
+        bed.world.manifests.write(&format!("{name}.yaml"), &rule(name, &spec)).unwrap();
+    }
+    bed.relay().await;
+    let lax = async |to: &str| {
+        bed.world.send(0, "lax@sender.example", &[to], to).await.unwrap();
+        bed.world.arrival(to, SOON).await.unwrap()
+    };
+    let first = lax("c@far.example").await;
+    let second = lax("d@far.example").await;
+    assert!(first.is_tls);
+    assert_eq!(first.client, second.client, "there is a connection that is used again");
+    let id = bed.send_by(0, "far.example").await;
+    bed.waits(&id, "far.example", "certificate").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use postrider_tests::{
     World,
     client::Client,
-    dkim,
+    dkim::{self, Keys},
+    eventually,
     manifests::MailRelay,
     sink::{At, Rule},
 };
@@ -70,11 +71,11 @@ async fn send(world: &World, to: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// That each of both signatures holds for both verifiers.
-async fn verified(world: &World, what: &str, message: &[u8]) -> Result<()> {
+/// That each of both signatures holds for both verifiers, by these keys.
+async fn verified(world: &World, what: &str, message: &[u8], keys: &Keys) -> Result<()> {
     let mut records = BTreeMap::new();
     for domain in DOMAINS {
-        records.extend(dkim::records(domain, world.folder()).await?);
+        records.extend(keys.records(domain, world.folder()).await?);
     }
     let order = json!({"messages": [BASE64_STANDARD.encode(message)], "records": records});
     let told = foreign::python("dkim_verify.py", &order).await?;
@@ -113,7 +114,7 @@ async fn both_signatures_hold_over_odd_mails() -> Result<()> {
         let entry = world.arrival(&to, LATER).await?;
         let body = entry.body.as_deref().context("bodies are kept")?;
         ensure!(body.starts_with(b"DKIM-Signature: "), "{what}: {}", head(body));
-        verified(&world, what, body).await?;
+        verified(&world, what, body, &Keys::known()).await?;
     }
     let metrics = world.relays[0].metrics().await?;
     let signed = metrics.sum("postrider_dkim_messages_total", &["result=\"signed\""]);
@@ -128,5 +129,28 @@ async fn a_bounce_is_signed_for_the_name_of_the_relay() -> Result<()> {
     let entry = world.arrival("a@app.example", LATER).await?;
     let body = entry.body.as_deref().context("bodies are kept")?;
     ensure!(entry.text().contains("d=relay.example"), "{}", head(body));
-    verified(&world, "a bounce", body).await
+    verified(&world, "a bounce", body, &Keys::known()).await
+}
+
+/// The Secret's keys are others, under the same names and selectors: mail is signed by them, and no longer by the old ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_replaced_sign_without_a_restart() -> Result<()> {
+    let world = world().await?;
+    let text = "From: a@app.example\r\nSubject: x\r\n\r\nx\r\n";
+    send(&world, "b@far.example", text).await?;
+    let entry = world.arrival("b@far.example", LATER).await?;
+    verified(&world, "the first", entry.body.as_deref().unwrap_or_default(), &Keys::known()).await?;
+    let fresh = Keys::fresh().await?;
+    world.manifests.write("dkim.yaml", &fresh.secret())?;
+    let mut number = 0;
+    let signed = eventually("mail signed by the new keys", LATER, async || {
+        number += 1;
+        let to = format!("c{number}@far.example");
+        send(&world, &to, text).await.ok()?;
+        let body = world.arrival(&to, LATER).await.ok()?.body?;
+        verified(&world, &to, &body, &fresh).await.is_ok().then_some(body)
+    })
+    .await?;
+    ensure!(verified(&world, "the last", &signed, &Keys::known()).await.is_err(), "any key verifies");
+    Ok(())
 }

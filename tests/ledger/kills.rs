@@ -1,4 +1,4 @@
-//! A relay and Redis killed -9 at random moments under load.
+//! A relay and Redis killed -9 at random moments under load, while all is signed and sent over verified TLS.
 //! **Owns:** the ledger test of the product's first promise. **Never:** judges duplicates: they are counted and told.
 
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ use postrider_tests::{
     source::{Load, Source},
     wait,
 };
+
+use crate::protected::{self, Protected, assert_all_is_protected};
 
 const MESSAGES: usize = 2_000;
 const SESSIONS: usize = 20;
@@ -26,14 +28,15 @@ async fn nothing_with_a_250_is_lost_when_a_relay_and_redis_are_killed() {
 
 async fn once(run: u32) {
     let mut world = World::new().await.unwrap();
+    let protected = Protected::new(&world);
     let mut recipients = Vec::new();
     for number in 0..DOMAINS {
         let domain = format!("far{number}.example");
-        world.domain(&domain).await.unwrap();
+        protected.domain(&mut world, &domain).await;
         recipients.push(format!("b@{domain}"));
     }
-    world.relay().await.unwrap();
-    world.relay().await.unwrap();
+    protected::relay(&mut world).await;
+    protected::relay(&mut world).await;
     let targets = world.relays.iter().map(|relay| relay.smtp()).collect();
     let load = Load { targets, recipients, ..Load::new(world.relays[0].smtp(), SESSIONS, MESSAGES, "") };
     let source = Source::start(load);
@@ -77,6 +80,7 @@ async fn settled(world: &World, accepted: &Accepted) -> Instant {
 fn report(run: u32, world: &World, accepted: &Accepted, killed: &[(&str, usize, Instant)], arrived: Instant) {
     let balance = world.ledger.balance(accepted);
     assert_eq!(balance.accepted, MESSAGES, "refused: {:?}", accepted.refused);
+    assert_all_is_protected(world);
     let kills: Vec<String> = killed
         .iter()
         .map(|(what, at, time)| {

@@ -8,6 +8,7 @@
 mod full;
 mod isolation;
 mod kills;
+mod protected;
 mod shards;
 
 /// How often a test of chance is run: 1 unless `POSTRIDER_RUNS` says otherwise.

@@ -10,14 +10,16 @@ use postrider_tests::{
     wait,
 };
 
+use crate::protected::{self, Protected, assert_all_is_protected};
+
 const LATER: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accepting_goes_on_while_a_shard_is_away() {
     let mut world = World::with_shards(3).await.unwrap();
-    world.domain("far.example").await.unwrap();
-    world.relay().await.unwrap();
-    world.relay().await.unwrap();
+    Protected::new(&world).domain(&mut world, "far.example").await;
+    protected::relay(&mut world).await;
+    protected::relay(&mut world).await;
     let targets: Vec<_> = world.relays.iter().map(|relay| relay.smtp()).collect();
     let load =
         |messages| Load { targets: targets.clone(), ..Load::new(targets[0], 20, messages, "b@far.example") };
@@ -35,6 +37,7 @@ async fn accepting_goes_on_while_a_shard_is_away() {
     wait::until("the mail of the shard", LATER, || world.ledger.balance(&first).lost.is_empty())
         .await
         .unwrap();
+    assert_all_is_protected(&world);
     let balance = world.ledger.balance(&first);
     println!(
         "shard killed: {} accepted, {waiting} waited for its return, 0 lost, {} duplicates, {} client retries",

@@ -38,6 +38,10 @@ pub enum Signed {
     ThenChanged(String, String),
     /// Well, and the server doesn't have it: it answers SERVFAIL.
     ThenLost,
+    /// Well, but the time of its signatures is over.
+    LongAgo,
+    /// Well, but the DS record above is of another key than its own.
+    UnderAnotherKey,
 }
 
 /// A running server.
@@ -99,15 +103,25 @@ async fn make(here: &Path, zone: &Zone) -> Result<String> {
     if matches!(zone.signed, Signed::Not) {
         return Ok(delegation);
     }
-    let arguments = ["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", &name];
-    let key = run(here, "dnssec-keygen", &arguments).await?.trim().to_owned();
+    let key = key_of(here, &name).await?;
     let file = file.to_string_lossy().into_owned();
-    run(here, "dnssec-signzone", &["-q", "-z", "-S", "-o", &name, "-f", &file, &file]).await?;
+    // What is over would not pass its own last look.
+    let over: &[&str] = if matches!(zone.signed, Signed::LongAgo) {
+        &["-P", "-s", "20250101000000", "-e", "20250201000000"]
+    } else {
+        &[]
+    };
+    let sign = ["-q", "-z", "-S", "-o", &name, "-f", &file, &file];
+    run(here, "dnssec-signzone", &[over, &sign].concat()).await?;
     if zone.name.is_empty() {
         std::fs::rename(here.join(format!("{key}.key")), here.join("anchors"))?;
         return Ok(String::new());
     }
-    delegation += &std::fs::read_to_string(here.join(format!("dsset-{name}")))?;
+    delegation += &if matches!(zone.signed, Signed::UnderAnotherKey) {
+        run(here, "dnssec-dsfromkey", &[&key_of(here, &name).await?]).await?
+    } else {
+        std::fs::read_to_string(here.join(format!("dsset-{name}")))?
+    };
     match &zone.signed {
         Signed::ThenChanged(from, to) => {
             let signed = std::fs::read_to_string(&file)?;
@@ -115,9 +129,15 @@ async fn make(here: &Path, zone: &Zone) -> Result<String> {
             std::fs::write(&file, signed.replace(from, to))?;
         }
         Signed::ThenLost => std::fs::remove_file(&file)?,
-        Signed::Well | Signed::Not => {}
+        Signed::Well | Signed::Not | Signed::LongAgo | Signed::UnderAnotherKey => {}
     }
     Ok(delegation)
+}
+
+/// Makes a key for a zone; its name.
+async fn key_of(here: &Path, zone: &str) -> Result<String> {
+    let arguments = ["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", zone];
+    Ok(run(here, "dnssec-keygen", &arguments).await?.trim().to_owned())
 }
 
 async fn serve(here: &Path, address: SocketAddr, zones: &str) -> Result<Process> {

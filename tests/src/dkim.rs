@@ -25,29 +25,68 @@ pub fn spec(domains: &[&str]) -> String {
     text
 }
 
-/// The Secret that they are in.
-pub fn secret() -> String {
-    manifests::secret("dkim", &[("rsa", RSA), ("ed25519", ED25519)])
+/// A key of each kind, PEM.
+pub struct Keys {
+    /// Of 2048 bits.
+    pub rsa: String,
+    /// The other kind.
+    pub ed25519: String,
 }
 
-/// The record of each key of a domain: its name and its text.
-pub async fn records(domain: &str, folder: &Path) -> Result<Vec<(String, String)>> {
-    let mut records = Vec::new();
-    for (selector, pem) in [("rsa", RSA), ("ed25519", ED25519)] {
-        let path = folder.join(format!("{selector}.pem"));
-        std::fs::write(&path, pem)?;
-        let command = Command::new("openssl")
-            .args(["pkey", "-pubout", "-outform", "DER", "-in"])
-            .arg(&path)
-            .stderr(Stdio::inherit())
-            .output();
-        let output = command.await.context("openssl runs")?;
-        ensure!(output.status.success(), "openssl reads {}", path.display());
-        // RFC 8463 4.2: of an Ed25519 key the record has the 32 bytes at its end only.
-        let bare = if selector == "rsa" { 0 } else { output.stdout.len().saturating_sub(32) };
-        let public = BASE64_STANDARD.encode(&output.stdout[bare..]);
-        records
-            .push((format!("{selector}._domainkey.{domain}"), format!("v=DKIM1; k={selector}; p={public}")));
+impl Keys {
+    /// [`RSA`] and [`ED25519`].
+    pub fn known() -> Self {
+        Self { rsa: RSA.to_owned(), ed25519: ED25519.to_owned() }
     }
-    Ok(records)
+
+    /// Two that nobody has seen before.
+    pub async fn fresh() -> Result<Self> {
+        let rsa = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).await?;
+        let ed25519 = openssl(&["genpkey", "-algorithm", "ED25519"]).await?;
+        Ok(Self { rsa: String::from_utf8(rsa)?, ed25519: String::from_utf8(ed25519)? })
+    }
+
+    /// The Secret that they are in.
+    pub fn secret(&self) -> String {
+        manifests::secret("dkim", &[("rsa", &self.rsa), ("ed25519", &self.ed25519)])
+    }
+
+    /// The record of each for a domain: its name and its text.
+    pub async fn records(&self, domain: &str, folder: &Path) -> Result<Vec<(String, String)>> {
+        let mut records = Vec::new();
+        for (selector, pem) in [("rsa", &self.rsa), ("ed25519", &self.ed25519)] {
+            let path = folder.join(format!("{selector}.pem"));
+            std::fs::write(&path, pem)?;
+            let file = path.to_string_lossy();
+            let public = openssl(&["pkey", "-pubout", "-outform", "DER", "-in", &file]).await?;
+            // RFC 8463 4.2: of an Ed25519 key the record has the 32 bytes at its end only.
+            let bare = if selector == "rsa" { 0 } else { public.len().saturating_sub(32) };
+            let public = BASE64_STANDARD.encode(&public[bare..]);
+            let text = format!("v=DKIM1; k={selector}; p={public}");
+            records.push((format!("{selector}._domainkey.{domain}"), text));
+        }
+        Ok(records)
+    }
+}
+
+/// The Secret of the known keys.
+pub fn secret() -> String {
+    Keys::known().secret()
+}
+
+/// The records of the known keys for a domain.
+pub async fn records(domain: &str, folder: &Path) -> Result<Vec<(String, String)>> {
+    Keys::known().records(domain, folder).await
+}
+
+async fn openssl(arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = Command::new("openssl").args(arguments).stderr(Stdio::piped()).output().await;
+    let output = output.context("openssl runs")?;
+    ensure!(
+        output.status.success(),
+        "openssl {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
 }

@@ -30,6 +30,7 @@ pub mod proxies;
 pub mod redis;
 pub mod relay;
 pub mod report_host;
+pub mod resolver;
 pub mod schemas;
 pub mod sink;
 pub mod source;

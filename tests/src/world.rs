@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
@@ -164,6 +165,32 @@ impl World {
             self.relays.iter().map(log).collect::<Vec<_>>().join("\n---\n")
         };
         found.with_context(logs)
+    }
+
+    /// Waits until an attempt at a domain was made; the last, as a relay logged it.
+    pub async fn attempt(&self, domain: &str, within: Duration) -> Result<Value> {
+        self.attempt_with(domain, within, |_| true).await
+    }
+
+    /// The same until the last one is as wanted.
+    pub async fn attempt_with(
+        &self,
+        domain: &str,
+        within: Duration,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let last = || self.last_attempt(&format!("@{domain}"));
+        let what = format!("an attempt at {domain}");
+        let found = eventually(&what, within, async || last().filter(&is_wanted)).await;
+        found.with_context(|| format!("the last was {:?}", last().map(|line| line.to_string())))
+    }
+
+    fn last_attempt(&self, end: &str) -> Option<Value> {
+        let is_at = |line: &Value| {
+            line["outcome"].is_string() && line["recipient"].as_str().is_some_and(|to| to.ends_with(end))
+        };
+        let logs: String = self.relays.iter().map(Relay::log).collect();
+        logs.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).find(is_at)
     }
 }
 
