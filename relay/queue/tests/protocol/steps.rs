@@ -1,13 +1,12 @@
 //! What may happen, one thing at a time.
-//! **Owns:** each rule of the protocol, with the place of each guard. **Never:** an order: the search tries all.
+//! **Owns:** beats, claims, releases and reaps, with the place of each guard. **Never:** an order: the search tries all.
 
 use crate::{
-    Guard, LEASE, Protocol, UNCHANGED_FOR,
-    state::{Beat, By, Claim, Registered, Seen, State},
+    Guard, LEASE, Protocol, UNCHANGED_FOR, settle,
+    state::{Beat, By, Outcome, Registered, Seen, State},
 };
 
 /// The bounds of the search.
-const END: u8 = 7;
 const CLAIMS: u8 = 3;
 const BEATS: u8 = 2;
 
@@ -25,20 +24,26 @@ pub(crate) enum Step {
     /// The claim is made, its reply lost.
     RelayClaimsUnawares,
     RelayDot,
-    DeferSent,
-    DeferRuns,
+    /// The far side wants it later, or never, or a rule holds it: no dot is needed for that.
+    RelayEnds(Outcome),
+    RelaySettles,
+    SettlementSentAgain,
+    StraySettles,
     ReleaseSent,
     ReleaseRuns,
     /// It runs and its reply is lost, so that it is sent once more.
     ReleaseRunsUnawares,
+    HeldLetGo,
     SurvivorLooks,
     ReapRuns,
     SurvivorClaims,
     SurvivorDot,
+    SurvivorBounces,
+    SurvivorSettles,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Tick,
         Self::StoreGoes,
         Self::StoreComes,
@@ -49,58 +54,103 @@ impl Step {
         Self::RelayClaims,
         Self::RelayClaimsUnawares,
         Self::RelayDot,
-        Self::DeferSent,
-        Self::DeferRuns,
+        Self::RelayEnds(Outcome::Deferred),
+        Self::RelayEnds(Outcome::Held),
+        Self::RelayEnds(Outcome::Bounced),
+        Self::RelaySettles,
+        Self::SettlementSentAgain,
+        Self::StraySettles,
         Self::ReleaseSent,
         Self::ReleaseRuns,
         Self::ReleaseRunsUnawares,
+        Self::HeldLetGo,
         Self::SurvivorLooks,
         Self::ReapRuns,
         Self::SurvivorClaims,
         Self::SurvivorDot,
+        Self::SurvivorBounces,
+        Self::SurvivorSettles,
     ];
+
+    /// Something sent before that arrives, or what lets it.
+    fn is_arrival(self) -> bool {
+        matches!(
+            self,
+            Self::RelaySettles
+                | Self::StraySettles
+                | Self::SurvivorSettles
+                | Self::ReleaseRuns
+                | Self::StoreComes
+        )
+    }
 }
 
 /// The state after it; none, if it can't happen now.
 pub(crate) fn take(protocol: &Protocol, state: &State, step: Step) -> Option<State> {
-    let mut next = state.clone();
+    if state.is_over() && !step.is_arrival() {
+        return None;
+    }
+    let mut next = *state;
     let done = match step {
         Step::Tick => tick(&mut next),
         Step::StoreGoes => store_goes(&mut next),
-        Step::StoreComes => store_comes(&mut next),
+        Step::StoreComes => !std::mem::replace(&mut next.store.is_there, true),
         Step::BeatSent => beat_sent(&mut next),
         Step::BeatRuns => beat_runs(protocol, &mut next),
         Step::BeatAnswered => beat_answered(&mut next),
         Step::BeatLost => std::mem::take(&mut next.relay.beat) != Beat::None,
-        Step::RelayClaims => relay_claims(&mut next, true),
-        Step::RelayClaimsUnawares => relay_claims(&mut next, false),
-        Step::RelayDot => relay_dot(protocol, &mut next),
-        Step::DeferSent => {
-            next.relay.defer.is_none() && {
-                next.relay.defer = next.relay.attempt.take();
-                next.relay.defer.is_some()
-            }
-        }
-        Step::DeferRuns => defer_runs(protocol, &mut next),
+        Step::RelayClaims => relay_claims(protocol, &mut next, true),
+        Step::RelayClaimsUnawares => relay_claims(protocol, &mut next, false),
+        Step::RelayDot => settle::relay_dot(protocol, &mut next),
+        Step::RelayEnds(outcome) => settle::relay_ends(&mut next, outcome),
+        Step::RelaySettles => settle::relay_settles(protocol, &mut next),
+        Step::SettlementSentAgain => settle::sent_again(&mut next),
+        Step::StraySettles => settle::stray_runs(protocol, &mut next),
         Step::ReleaseSent => release_sent(&mut next),
         Step::ReleaseRuns => release_runs(protocol, &mut next, false),
         Step::ReleaseRunsUnawares => release_runs(protocol, &mut next, true),
+        Step::HeldLetGo => held_let_go(&mut next),
         Step::SurvivorLooks => survivor_looks(protocol, &mut next),
         Step::ReapRuns => reap_runs(protocol, &mut next),
         Step::SurvivorClaims => survivor_claims(&mut next),
-        Step::SurvivorDot => survivor_dot(&mut next),
+        Step::SurvivorDot => settle::survivor_dot(&mut next),
+        Step::SurvivorBounces => settle::survivor_ends(&mut next, Outcome::Bounced),
+        Step::SurvivorSettles => settle::survivor_settles(protocol, &mut next),
     };
-    // What was done wrong is known: nothing that follows makes it worse.
-    let goes_on = !state.dot_without_claim && !state.reap_without_chance;
-    (done && goes_on && next != *state).then_some(next)
+    (done && next != *state).then_some(next)
 }
 
+/// I3, the second half: whatever the relay's claim is now, a survivor by itself frees it, and so does the relay if no attempt knows of it.
+pub(crate) fn claim_comes_free(protocol: &Protocol, state: &State) -> bool {
+    use Step::{ReapRuns, ReleaseRuns, ReleaseSent, StoreComes, SurvivorLooks, Tick};
+    const WATCH: [Step; 8] = [StoreComes, SurvivorLooks, Tick, Tick, Tick, Tick, SurvivorLooks, ReapRuns];
+    const COMPARE: [Step; 4] = [StoreComes, ReleaseRuns, ReleaseSent, ReleaseRuns];
+    let after = |steps: &[Step]| {
+        steps
+            .iter()
+            .fold(*state, |state, step| take(protocol, &state, *step).unwrap_or(state))
+            .store
+            .claims
+            .relay
+    };
+    state.store.claims.relay.is_none()
+        || after(&WATCH).is_none() && (state.unknown_claim().is_none() || after(&COMPARE).is_none())
+}
+
+/// A second. Ages stop where they say nothing more.
 fn tick(state: &mut State) -> bool {
-    state.now += 1;
-    if state.store.is_there {
-        state.store.chance = (state.store.chance + 1).min(UNCHANGED_FOR);
+    let State { store, relay, survivor, .. } = state;
+    if store.is_there {
+        store.chance = (store.chance + 1).min(UNCHANGED_FOR);
     }
-    state.now <= END
+    relay.lease = relay.lease.map(|age| age + 1).filter(|age| *age < LEASE);
+    if let Beat::Sent { age } | Beat::Confirmed { age } = &mut relay.beat {
+        *age = (*age + 1).min(LEASE);
+    }
+    if let Some(seen) = &mut survivor.seen {
+        seen.age = (seen.age + 1).min(UNCHANGED_FOR);
+    }
+    true
 }
 
 fn store_goes(state: &mut State) -> bool {
@@ -110,44 +160,37 @@ fn store_goes(state: &mut State) -> bool {
     may
 }
 
-fn store_comes(state: &mut State) -> bool {
-    !std::mem::replace(&mut state.store.is_there, true)
-}
-
 fn beat_sent(state: &mut State) -> bool {
     let may = state.relay.beat == Beat::None && state.relay.beats < BEATS;
-    state.relay.beat = Beat::Sent { at: state.now };
+    state.relay.beat = Beat::Sent { age: 0 };
     state.relay.beats += 1;
     may
 }
 
 fn beat_runs(protocol: &Protocol, state: &mut State) -> bool {
-    let Beat::Sent { at } = state.relay.beat else { return false };
-    let is_good = match state.store.relay {
-        Registered::Live { counter } => {
-            state.store.relay = Registered::Live { counter: counter + 1 };
-            true
-        }
-        Registered::Fenced if protocol.has(Guard::BeatNeverCreates) => false,
-        Registered::Fenced => {
-            state.store.relay = Registered::Live { counter: 0 };
-            true
-        }
+    let Beat::Sent { age } = state.relay.beat else { return false };
+    let counter = match state.store.relay {
+        Registered::Live { counter } => Some(counter + 1),
+        Registered::Fenced if protocol.has(Guard::BeatNeverCreates) => None,
+        Registered::Fenced => Some(0),
     };
-    if is_good {
+    state.relay.beat = Beat::Refused;
+    if let Some(counter) = counter {
+        state.store.relay = Registered::Live { counter };
         state.store.chance = 0;
+        state.relay.beat = Beat::Confirmed { age };
     }
-    state.relay.beat = Beat::Answered { sent: at, is_good };
     state.store.is_there
 }
 
 fn beat_answered(state: &mut State) -> bool {
-    let Beat::Answered { sent, is_good } = std::mem::take(&mut state.relay.beat) else { return false };
-    if is_good {
-        state.relay.lease_from = Some(sent);
-    } else {
-        state.relay.lease_from = None;
-        state.relay.attempt = None;
+    match std::mem::take(&mut state.relay.beat) {
+        Beat::Confirmed { age } => state.relay.lease = Some(age).filter(|age| *age < LEASE),
+        Beat::Refused => {
+            state.relay.lease = None;
+            state.relay.attempt = None;
+        }
+        Beat::None | Beat::Sent { .. } => return false,
     }
     true
 }
@@ -155,70 +198,41 @@ fn beat_answered(state: &mut State) -> bool {
 /// The next claim, if there is something to claim.
 fn claim(state: &mut State, by: By) -> Option<u8> {
     let store = &mut state.store;
-    if !store.is_there || store.has_ended || store.claim.is_some() || store.claims_given == CLAIMS {
+    if !store.is_there || !store.is_in_lane || store.claims_given == CLAIMS {
         return None;
     }
+    store.is_in_lane = false;
     store.claims_given += 1;
-    store.claim = Some(Claim { by, number: store.claims_given });
+    *store.claim_of(by) = Some(store.claims_given);
     Some(store.claims_given)
 }
 
-fn relay_claims(state: &mut State, is_answered: bool) -> bool {
-    let may = state.relay.attempt.is_none() && matches!(state.store.relay, Registered::Live { .. });
+fn relay_claims(protocol: &Protocol, state: &mut State, is_answered: bool) -> bool {
+    let is_live = state.store.relay != Registered::Fenced || !protocol.has(Guard::ClaimNeedsLife);
+    let may = state.relay.attempt.is_none() && is_live;
     let Some(number) = claim(state, By::Relay) else { return false };
     state.relay.attempt = is_answered.then_some(number);
     may
 }
 
-/// The final dot, at once after the permit; that it was taken is settled with it.
-fn relay_dot(protocol: &Protocol, state: &mut State) -> bool {
-    let Some(number) = state.relay.attempt.take() else { return false };
-    let has_lease = state.relay.lease_from.is_some_and(|from| state.now - from < LEASE);
-    dot(state, Claim { by: By::Relay, number });
-    has_lease || !protocol.has(Guard::LeaseBeforeDot)
+fn survivor_claims(state: &mut State) -> bool {
+    let may = state.survivor.attempt.is_none() && state.survivor.settlement.is_none();
+    state.survivor.attempt = claim(state, By::Survivor);
+    may && state.survivor.attempt.is_some()
 }
 
-fn survivor_dot(state: &mut State) -> bool {
-    let Some(number) = state.survivor.attempt.take() else { return false };
-    dot(state, Claim { by: By::Survivor, number });
-    state.was_taken_over |= state.store.relay == Registered::Fenced;
-    true
-}
-
-fn dot(state: &mut State, claim: Claim) {
-    // Somebody else's that came through just before is the window of RFC 1047, which nothing closes.
-    state.dot_without_claim |= state.store.claim != Some(claim) && !state.store.has_ended;
-    // Facts are recorded wherever the delivery is.
-    state.store.has_ended = true;
-    state.store.claim = None;
-}
-
-fn defer_runs(protocol: &Protocol, state: &mut State) -> bool {
-    let Some(number) = state.relay.defer.take() else { return false };
-    let is_ours = state.store.claim == Some(Claim { by: By::Relay, number });
-    if is_ours || !protocol.has(Guard::SettleNeedsClaim) {
-        state.store.claim = None;
-    }
-    state.store.is_there
-}
-
-/// What is claimed in our name and no attempt knows of, as its reply was lost.
 fn release_sent(state: &mut State) -> bool {
-    let unknown = state.store.claim.filter(|claim| {
-        claim.by == By::Relay && state.relay.attempt.is_none() && state.relay.defer != Some(claim.number)
-    });
-    let may = state.relay.release.is_none() && state.store.is_there;
-    state.relay.release = unknown.map(|claim| claim.number);
-    may && unknown.is_some()
+    let may = state.relay.release.is_none() && state.relay.attempt.is_none() && state.store.is_there;
+    state.relay.release = state.unknown_claim();
+    may && state.relay.release.is_some()
 }
 
 fn release_runs(protocol: &Protocol, state: &mut State, is_sent_again: bool) -> bool {
     let Some(number) = state.relay.release else { return false };
-    let is_it = state.store.claim.is_some_and(|claim| {
-        claim.by == By::Relay && (claim.number == number || !protocol.has(Guard::ReleaseNeedsNumber))
-    });
-    if is_it {
-        state.store.claim = None;
+    let claimed = state.store.claims.relay;
+    if claimed.is_some_and(|claimed| claimed == number || !protocol.has(Guard::ReleaseNeedsNumber)) {
+        state.store.claims.relay = None;
+        state.store.put_back();
     }
     if !is_sent_again {
         state.relay.release = None;
@@ -226,20 +240,27 @@ fn release_runs(protocol: &Protocol, state: &mut State, is_sent_again: bool) -> 
     state.store.is_there
 }
 
+/// By a person, or as the reason is gone.
+fn held_let_go(state: &mut State) -> bool {
+    let may = state.store.is_there && std::mem::take(&mut state.store.is_held);
+    state.store.put_back();
+    may
+}
+
 fn survivor_looks(protocol: &Protocol, state: &mut State) -> bool {
     if !state.store.is_there {
         return false;
     }
     let Registered::Live { counter } = state.store.relay else { return false };
-    let (now, outages) = (state.now, state.store.outages);
+    let outages = state.store.outages;
     let patience = if protocol.has(Guard::ReapAfterLease) { UNCHANGED_FOR } else { LEASE - 2 };
     let same = state.survivor.seen.filter(|seen| {
         seen.counter == counter && (seen.outages == outages || !protocol.has(Guard::OutageRestartsLooks))
     });
     match same {
-        Some(seen) if now - seen.since >= patience => state.survivor.reap = Some(counter),
+        Some(seen) if seen.age >= patience => state.survivor.reap = Some(counter),
         Some(_) => {}
-        None => state.survivor.seen = Some(Seen { counter, since: now, outages }),
+        None => state.survivor.seen = Some(Seen { counter, age: 0, outages }),
     }
     true
 }
@@ -249,22 +270,10 @@ fn reap_runs(protocol: &Protocol, state: &mut State) -> bool {
     let Registered::Live { counter } = state.store.relay else { return false };
     if counter == seen || !protocol.has(Guard::ReapComparesCounter) {
         state.store.relay = Registered::Fenced;
-        state.reap_without_chance =
-            state.store.chance + 1 < UNCHANGED_FOR && protocol.left_out.is_none_or(is_of_time);
-        if state.store.claim.is_some_and(|claim| claim.by == By::Relay) {
-            state.store.claim = None;
+        state.reap_without_chance |= !state.store.gave_a_chance();
+        if state.store.claims.relay.take().is_some() {
+            state.store.put_back();
         }
     }
     state.store.is_there
-}
-
-/// Other guards left out make reaps too early as well, and worse: that is what is looked for then.
-fn is_of_time(guard: Guard) -> bool {
-    guard == Guard::OutageRestartsLooks
-}
-
-fn survivor_claims(state: &mut State) -> bool {
-    let may = state.survivor.attempt.is_none();
-    state.survivor.attempt = claim(state, By::Survivor);
-    may && state.survivor.attempt.is_some()
 }
