@@ -23,12 +23,12 @@ use crate::{
 
 const TEXT: &str = "Subject: hello\r\n\r\nhello\r\n";
 
-fn source(name: &str, way: Way) -> Source {
+pub fn source(name: &str, way: Way) -> Source {
     let hostname = HostName::parse(&format!("{name}.mail.example.com")).unwrap();
     Source { name: name.into(), weight: 1, hostname, family: None, warm_up: None, way }
 }
 
-fn address(last: u8) -> Way {
+pub fn address(last: u8) -> Way {
     Way::Address([127, 0, 0, last].into())
 }
 
@@ -38,7 +38,7 @@ fn socks(proxy: SocketAddr) -> Way {
 }
 
 /// All mail by these.
-fn with(mut parts: ConfigParts, sources: Vec<Source>) -> ConfigParts {
+pub fn with(mut parts: ConfigParts, sources: Vec<Source>) -> ConfigParts {
     parts.egress_pools = vec![Pool { name: "main".into(), sources }];
     parts.defaults.pool = PoolNumber::at(0);
     parts
