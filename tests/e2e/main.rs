@@ -9,6 +9,7 @@ mod deliver;
 mod dkim;
 mod dns_cases;
 mod harness;
+mod limits;
 mod mta_sts;
 mod pods;
 mod pools;

@@ -81,6 +81,24 @@ pub(crate) struct Counts {
     total: AtomicUsize,
 }
 
+/// A connection that counts as open until this is dropped.
+pub(crate) struct Open(Arc<Counts>);
+
+impl Open {
+    fn new(counts: Arc<Counts>) -> Self {
+        counts.total.fetch_add(1, Ordering::Relaxed);
+        let open = counts.open.fetch_add(1, Ordering::Relaxed) + 1;
+        counts.most.fetch_max(open, Ordering::Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What all sessions of a sink share.
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
@@ -149,6 +167,11 @@ impl Sink {
         self.counts.most.load(Ordering::Relaxed)
     }
 
+    /// The same, and counts the most anew.
+    pub fn take_most_open(&self) -> usize {
+        self.counts.most.swap(self.open(), Ordering::Relaxed)
+    }
+
     /// Connections since the start.
     pub fn connections(&self) -> usize {
         self.counts.total.load(Ordering::Relaxed)
@@ -180,16 +203,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counts: Arc<Counts>,
         };
         let (shared, counts, stop) = (shared.clone(), counts.clone(), stop.clone());
         tokio::spawn(async move {
-            counts.total.fetch_add(1, Ordering::Relaxed);
-            let open = counts.open.fetch_add(1, Ordering::Relaxed) + 1;
-            counts.most.fetch_max(open, Ordering::Relaxed);
+            let open = Open::new(counts);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 // A client that goes away in the middle is nothing to tell.
-                _ = session::serve(stream, client, shared) => {}
+                _ = session::serve(stream, client, shared, open) => {}
             }
-            counts.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }

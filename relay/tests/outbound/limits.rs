@@ -11,7 +11,10 @@ use std::{
 
 use postrider_core::{config::ConfigParts, limits::Rate};
 use postrider_mail::Class;
-use postrider_queue::{inspect::Suspension, limit::Limiter};
+use postrider_queue::{
+    inspect::Suspension,
+    limit::{Limiter, TOKEN_LIFE},
+};
 use postrider_smtp::timer::Waits;
 
 use crate::{
@@ -21,6 +24,8 @@ use crate::{
 
 /// Messages of a newsletter.
 const BULK: usize = 40;
+/// Far more comes due in it than a burst holds.
+const REST: Duration = Duration::from_secs(8);
 const TEXT: &str = "Subject: hello\r\n\r\nhello\r\n";
 
 async fn fleet(count: usize, parts: &ConfigParts) -> Vec<Rig> {
@@ -32,15 +37,27 @@ async fn fleet(count: usize, parts: &ConfigParts) -> Vec<Rig> {
     fleet
 }
 
-/// Since `began` no more came than the rate and its burst let through. A slow machine gives what is counted more time, never less.
+/// In no window did more come than the rate and its burst let through: in none that opens as the mail came in, nor in any that a message
+/// opens. A token is used within its life, so what is granted before such a window may come in it; a slow machine gives what is counted
+/// more time, never less.
 fn keeps_to(rate: Rate, began: Instant, times: impl IntoIterator<Item = Instant>) {
     let mut times: Vec<Instant> = times.into_iter().collect();
     times.sort();
+    let most = |window: Duration| {
+        window.as_secs_f64() / rate.per.as_secs_f64() * f64::from(rate.count) + f64::from(rate.burst)
+    };
     for (before, at) in times.iter().enumerate() {
         let since = at.duration_since(began);
-        let due = since.as_secs_f64() / rate.per.as_secs_f64() * f64::from(rate.count);
-        let most = due + f64::from(rate.burst);
+        let most = most(since);
         assert!((before + 1) as f64 <= most, "{} within {since:?}; at most {most}", before + 1);
+    }
+    for (from, first) in times.iter().enumerate() {
+        for (others, last) in times[from..].iter().enumerate() {
+            let window = last.duration_since(*first);
+            let most = most(window + TOKEN_LIFE);
+            let (came, at) = (others + 1, first.duration_since(began));
+            assert!(came as f64 <= most, "{came} within {window:?}, {at:?} after the begin; at most {most}");
+        }
     }
 }
 
@@ -63,6 +80,25 @@ async fn relays_that_come_and_go_keep_to_one_rate_for_all_domains_of_a_site() {
     drop(fleet.pop());
     fleet.push(fleet[0].beside(parts.clone()).await);
     until("all have gone", || async { far.messages().len() >= 200 }).await;
+    keeps_to(rate, began, times(&far));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_due_while_nothing_is_sent_is_lost_but_for_one_burst() {
+    let far = FarSide::usual().await;
+    let rate = Rate::new(4, Duration::from_secs(1), Some(12));
+    let mut parts = parts(to(&[&far]));
+    parts.defaults.rate = Some(rate);
+    let fleet = fleet(2, &parts).await;
+    let began = Instant::now();
+    for rest in [Duration::ZERO, REST] {
+        tokio::time::sleep(rest).await;
+        let before = far.messages().len();
+        for n in 0..30 {
+            fleet[n % 2].queue("a@app.example", &["b@far.example"], TEXT).await;
+        }
+        until("all have gone", || async { far.messages().len() >= before + 30 }).await;
+    }
     keeps_to(rate, began, times(&far));
 }
 

@@ -8,6 +8,7 @@ mod fairness;
 mod far_side;
 mod fences;
 mod limits;
+mod pool_pace;
 mod pools;
 mod proxy;
 mod recipients;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Act, At, Shared,
+    Act, At, Open, Shared,
     text::{id_of, path, unstuff},
 };
 use crate::ledger::Entry;
@@ -57,7 +57,12 @@ enum Done {
     Failed,
 }
 
-pub(super) async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Shared>) -> Result<()> {
+pub(super) async fn serve(
+    stream: TcpStream,
+    client: SocketAddr,
+    shared: Arc<Shared>,
+    open: Open,
+) -> Result<()> {
     stream.set_nodelay(true)?;
     // Loopback connects at once; what is sent first is late by the round trip that this would have taken.
     if !shared.setup.round_trip.is_zero() {
@@ -77,6 +82,8 @@ pub(super) async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Sha
         recipients: Vec::new(),
         chunks: Vec::new(),
     };
+    // Dropped before the session: who sees this connection closed may open another at once, which isn't one too many.
+    let _open = open;
     if let Done::Ordinary = session.out_of_the_ordinary(At::Banner, &[]).await? {
         let banner = format!("220 {} ESMTP", session.shared.setup.hostname);
         session.say(&banner);

@@ -53,10 +53,12 @@ pub(crate) async fn cost(workload: &Workload, rounds: usize, figures: &mut Figur
     Ok(())
 }
 
-/// Many sites, each with mail that waits for its limit: what the store is asked meanwhile.
+/// Many sites, each with mail that waits for its limit: what the store is asked meanwhile, and what it was asked at rest.
 pub(crate) async fn waiting(sites: usize, figures: &mut Figures) -> Result<()> {
     told(&format!("{} sites, each with a message that its limit lets wait", plain(sites as f64)));
     let mut fleet = Fleet::start_besides(Far::Mx(sites), Besides::Limits(DAILY)).await?;
+    tokio::time::sleep(SETTLED).await;
+    let at_rest = scripts_each_second(&fleet).await?;
     fleet.world.relays[0].stop().await?;
     let queue = Queue::of(fleet.redis()?)?;
     let domains = (0..sites).map(crate::bench::workload::domain).collect();
@@ -69,14 +71,21 @@ pub(crate) async fn waiting(sites: usize, figures: &mut Figures) -> Result<()> {
     })
     .await?;
     tokio::time::sleep(SETTLED).await;
+    let waiting = scripts_each_second(&fleet).await?;
+    ensure!(ledger.len() == sites, "found {} messages at the far side; expected {sites}", ledger.len());
+    figures.ours("limits_waiting_sites", "sites", vec![sites as f64]);
+    figures.ours("limits_waiting_scripts", "scripts a second", vec![waiting]);
+    ensure!(at_rest > 0.0, "found no script at rest; expected the relay's heartbeat");
+    figures.ours("limits_waiting_over_rest", "of the scripts at rest", vec![waiting / at_rest]);
+    Ok(())
+}
+
+/// What the store is asked while it is watched.
+async fn scripts_each_second(fleet: &Fleet) -> Result<f64> {
     let before = RedisCalls::so_far(fleet.redis()?).await?;
     tokio::time::sleep(WATCHED_FOR).await;
     let asked = RedisCalls::so_far(fleet.redis()?).await?.since(&before);
-    ensure!(ledger.len() == sites, "found {} messages at the far side; expected {sites}", ledger.len());
-    figures.ours("limits_waiting_sites", "sites", vec![sites as f64]);
-    let each_second = asked.scripts().0 as f64 / WATCHED_FOR.as_secs_f64();
-    figures.ours("limits_waiting_scripts", "scripts a second", vec![each_second]);
-    Ok(())
+    Ok(asked.scripts().0 as f64 / WATCHED_FOR.as_secs_f64())
 }
 
 /// A limit over four relays, one of which is killed now and then: how much of it is used, and whether there is ever more.
