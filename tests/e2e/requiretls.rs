@@ -45,6 +45,7 @@ async fn mail_that_requires_tls_goes_where_it_is_vouched_for_and_passed_on() {
         ("rule.example", true, None),
         ("unwilling.example", false, None),
         ("unknown.example", true, None),
+        ("named.example", true, None),
     ] {
         let setup = far(&bed, domain, promises);
         match file {
@@ -53,9 +54,17 @@ async fn mail_that_requires_tls_goes_where_it_is_vouched_for_and_passed_on() {
         }
     }
     bed.world.domain("sender.example").await.unwrap();
-    let spec =
-        "matches: [{recipientDomains: [rule.example, unwilling.example]}]\npolicy: {tls: {mode: Verify}}";
-    bed.world.manifests.write("rule.yaml", &rule("strict", spec)).unwrap();
+    // The name of a smarthost is the rule's own; that of a mail host is anybody's, without signatures in the DNS.
+    let port = bed.world.setup().mx_port;
+    for domain in ["rule.example", "unwilling.example"] {
+        let host = format!("{{host: mx.{domain}, port: {port}}}");
+        let route = format!("{{type: Smarthost, smarthost: {{hosts: [{host}], tls: {{mode: Verify}}}}}}");
+        let spec = format!("matches: [{{recipientDomains: [{domain}]}}]\nroute: {route}");
+        let name = domain.replace('.', "-");
+        bed.world.manifests.write(&format!("{name}.yaml"), &rule(&name, &spec)).unwrap();
+    }
+    let spec = "matches: [{recipientDomains: [named.example]}]\npolicy: {tls: {mode: Verify}}";
+    bed.world.manifests.write("named.yaml", &rule("named", spec)).unwrap();
     let relay = MailRelay { listeners: LISTENERS.into(), ..MailRelay::default() };
     bed.world.manifests.write("relay.yaml", &relay.yaml()).unwrap();
     let certificate = bed.authority.issue(&["relay.example"]).unwrap();
@@ -67,8 +76,10 @@ async fn mail_that_requires_tls_goes_where_it_is_vouched_for_and_passed_on() {
         assert!(entry.is_tls && entry.requires_tls, "{domain}: {entry:?}");
     }
     // Nobody says whose certificate it must be: a policy may yet come.
-    let id = send(&bed, "unknown.example").await;
-    bed.waits(&id, "unknown.example", "REQUIRETLS").await;
+    for domain in ["unknown.example", "named.example"] {
+        let id = send(&bed, domain).await;
+        bed.waits(&id, domain, "REQUIRETLS").await;
+    }
     // A host that won't pass it on: the report tells of it, without the body and without the requirement.
     send(&bed, "unwilling.example").await;
     let bounce = bed.world.arrival("a@sender.example", SOON).await.unwrap();

@@ -62,7 +62,7 @@ impl QueueMetrics {
             )?,
             lost: register.gauges(
                 "postrider_queue_lost_deliveries",
-                "Deliveries that were in a lost shard when last seen; bring its volume back or adopt it.",
+                "Deliveries that were in a lost shard when last seen, or messages that a restored one has forgotten; bring its volume back or adopt it.",
                 &["shard"],
             )?,
             lanes: register.gauges(
