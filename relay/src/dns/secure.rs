@@ -186,13 +186,15 @@ impl Inner {
         let address = self.ask::<Ipv4Addr>(host.as_str()).await;
         let mut ttl = address.ttl;
         let mut kind = kind_of(&address.vouched);
-        if let Some(value) = dane::of_address(&address.vouched) {
-            return Found { value, ttl, kind };
-        }
-        // RFC 7672 2.2.2: at the end of the host's aliases first, then at its own name.
+        // RFC 7672 2.2.2: at the end of the host's aliases first, then at its own name; only there, if they lead where nothing is signed.
         let end = HostName::parse(address.name.to_ascii().trim_end_matches('.')).ok();
-        let own = end.as_ref() != Some(host);
-        for base in end.iter().chain(own.then_some(host)) {
+        let is_alias = end.as_ref() != Some(host);
+        let end = match dane::of_address(&address.vouched) {
+            None => end,
+            Some(HostDane::None) if is_alias => None,
+            Some(value) => return Found { value, ttl, kind },
+        };
+        for base in end.iter().chain(is_alias.then_some(host)) {
             let records = self.ask::<Tlsa>(&format!("_{port}._tcp.{base}")).await;
             ttl = super::resolve::shorter(ttl, records.ttl);
             kind = kind_of(&records.vouched);
