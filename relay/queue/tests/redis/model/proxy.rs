@@ -17,8 +17,15 @@ use tokio::{
 pub(crate) struct Proxy {
     port: u16,
     lose: Arc<AtomicBool>,
-    refuses: Arc<AtomicBool>,
+    end: Arc<End>,
     late: Arc<Late>,
+}
+
+/// Nothing gets through any more.
+#[derive(Default)]
+struct End {
+    comes_with_loss: AtomicBool,
+    has_come: AtomicBool,
 }
 
 /// A script that is held back.
@@ -35,16 +42,16 @@ impl Proxy {
         let proxy = Self {
             port: listener.local_addr().expect("a port").port(),
             lose: Arc::default(),
-            refuses: Arc::default(),
+            end: Arc::default(),
             late: Arc::default(),
         };
-        let (lose, refuses, late) = (proxy.lose.clone(), proxy.refuses.clone(), proxy.late.clone());
+        let (lose, end, late) = (proxy.lose.clone(), proxy.end.clone(), proxy.late.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if !refuses.load(Ordering::SeqCst)
+                if !end.has_come.load(Ordering::SeqCst)
                     && let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await
                 {
-                    tokio::spawn(pass(client, server, lose.clone(), late.clone()));
+                    tokio::spawn(pass(client, server, (lose.clone(), end.clone()), late.clone()));
                 }
             }
         });
@@ -60,9 +67,10 @@ impl Proxy {
         self.lose.store(true, Ordering::SeqCst);
     }
 
-    /// No further connection is made; those that there are go on.
-    pub(crate) fn refuse_new(&self) {
-        self.refuses.store(true, Ordering::SeqCst);
+    /// The same, and nothing gets through any more from then on.
+    pub(crate) fn lose_next_and_end(&self) {
+        self.end.comes_with_loss.store(true, Ordering::SeqCst);
+        self.lose_next();
     }
 
     /// The next script is held back; whoever sent it sees its connection close.
@@ -83,7 +91,12 @@ impl Proxy {
     }
 }
 
-async fn pass(mut client: TcpStream, mut server: TcpStream, lose: Arc<AtomicBool>, late: Arc<Late>) {
+async fn pass(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    (lose, end): (Arc<AtomicBool>, Arc<End>),
+    late: Arc<Late>,
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     let mut is_doomed = false;
@@ -102,7 +115,11 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, lose: Arc<AtomicBool
                     late.is_over.notify_one();
                     return;
                 }
+                if end.has_come.load(Ordering::SeqCst) { return }
                 is_doomed |= is_script && lose.swap(false, Ordering::SeqCst);
+                if is_doomed && end.comes_with_loss.load(Ordering::SeqCst) {
+                    end.has_come.store(true, Ordering::SeqCst);
+                }
                 if server.write_all(&asked[..size]).await.is_err() { return }
             }
             read = server.read(&mut answered) => {

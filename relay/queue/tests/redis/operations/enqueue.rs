@@ -116,8 +116,7 @@ async fn an_enqueue_without_an_answer_is_aborted_and_stays_so() {
 #[tokio::test]
 async fn an_enqueue_whose_answer_was_lost_stays_unclear_when_the_store_is_gone_afterwards() {
     let (server, proxy, pod) = by_proxy().await;
-    proxy.refuse_new();
-    proxy.lose_next();
+    proxy.lose_next_and_end();
     let message = pod.message(&["b"], Start::Claimed);
     let lost = pod.partition.enqueue(message, Duration::from_secs(2)).await;
     let why = lost.expect_err("nobody can be asked again");
