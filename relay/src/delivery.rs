@@ -93,8 +93,12 @@ pub async fn deliver<S: Store, D: Hosts, F: FarSides>(
                     ports.store.put_off(&claimed.delivery.lane, put_off).await;
                 }
                 // What holds the whole lane lets go of all its mail at once, be it sooner than was said: none waits for itself, too.
-                let is_lane_held = is_site_down || put_off.is_some_and(|put_off| put_off.is_for_all);
-                let wait = if is_lane_held { Duration::ZERO } else { wait };
+                // A site that is down may be one of two that the lane leads to: its mail doesn't come back with each answer of the other.
+                let wait = match put_off {
+                    Some(put_off) if put_off.is_for_all => Duration::ZERO,
+                    _ if is_site_down => wait.min(HELD_WITH_ITS_LANE),
+                    _ => wait,
+                };
                 return give_back(claimed, wait, why, told, ports).await;
             }
             Err(Not::Readable(why)) => {
@@ -148,6 +152,8 @@ fn unreadable(why: &BodyError) -> Not {
     }
 }
 
+/// How long mail at most waits by itself whose lane is left alone.
+const HELD_WITH_ITS_LANE: Duration = Duration::from_secs(2);
 /// How long mail waits whose body couldn't be read because the queue was away.
 const QUEUE_AWAY: Duration = Duration::from_secs(5);
 

@@ -136,10 +136,11 @@ impl Inner {
     ) -> Known {
         let was_shared = before.as_ref().is_some_and(|known| known.is_shared);
         let here = before.and_then(|known| known.kept).filter(|kept| kept.left(now()).is_some());
-        let (record, there) = tokio::join!(self.record(domain), self.there(domain, here.is_some()));
+        let has_here = here.is_some();
+        let (record, there) = tokio::join!(self.record(domain), self.there(domain, has_here));
         let is_silent = there.is_err();
-        // What the store said before holds while it is silent.
-        let mut is_shared = was_shared || (here.is_none() && !is_silent);
+        // That it had none is an old word: others may have fetched one since.
+        let mut is_shared = if has_here { was_shared } else { !is_silent };
         let kept = here.or(there.unwrap_or_else(|why| {
             tracing::warn!(domain = domain.as_str(), %why, "the queue's store did not say whether the fleet has the domain's MTA-STS policy");
             None

@@ -80,6 +80,8 @@ async fn mail_that_requires_tls_goes_where_it_is_vouched_for_and_passed_on() {
         let id = send(&bed, domain).await;
         bed.waits(&id, domain, "REQUIRETLS").await;
     }
+    let log = bed.world.relays[0].log();
+    assert!(!log.contains("the destination is suspended"), "what it asks is no matter of other mail: {log}");
     // A host that won't pass it on: the report tells of it, without the body and without the requirement.
     send(&bed, "unwilling.example").await;
     let bounce = bed.world.arrival("a@sender.example", SOON).await.unwrap();

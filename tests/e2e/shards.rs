@@ -165,7 +165,11 @@ async fn a_queue_moves_to_another_host_under_load() {
     let url = world.redis[0].url();
     mounted.edit(|config| shard(config, "a")["url"] = url.into()).unwrap();
     let accepted = source.finish().await.unwrap();
-    until("all is delivered", LATER, || world.ledger.balance(&accepted).lost.is_empty()).await.unwrap();
+    let all = until("all is delivered", LATER, || world.ledger.balance(&accepted).lost.is_empty()).await;
+    if all.is_err() {
+        let queue = world.relays[0].ctl(&["list"]).await;
+        panic!("{:?}\n{queue:?}\n{}", world.ledger.balance(&accepted), world.relays[0].log());
+    }
     assert_eq!(world.ledger.balance(&accepted).accepted, 1_000);
 }
 

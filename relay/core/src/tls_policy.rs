@@ -126,6 +126,19 @@ pub fn is_named(published: Option<&mta_sts::Policy>, host: &HostName) -> bool {
     published.is_some_and(|policy| policy.mode == mta_sts::Mode::Enforce && policy.allows(host))
 }
 
+/// The hosts that a domain's policy has no say in, while nobody knows whether it has one: those whose own records demand something, or
+/// all, where the rule doesn't ask for what is published.
+///
+/// # Errors
+/// If there is none.
+pub fn without_policy(
+    mut hosts: Vec<(Host, HostDane)>,
+    mode: TlsMode,
+) -> Result<Vec<(Host, HostDane)>, Unresolved> {
+    hosts.retain(|(_, dane)| mode != TlsMode::Published || matches!(dane, HostDane::Demand { .. }));
+    if hosts.is_empty() { Err(Unresolved::PolicyUnknown) } else { Ok(hosts) }
+}
+
 /// Why none of these hosts may be mailed to, where [`for_host`] allows none; nothing where there is none.
 pub fn refusal(hosts: &[(Host, HostDane)]) -> Option<Unresolved> {
     let unproven = hosts.iter().find_map(|(host, dane)| match dane {
@@ -339,6 +352,18 @@ mod tests {
             assert_eq!(of(mode, &demand), Some(mode.protection()));
             assert_eq!(of(mode, &broken), Some(mode.protection()));
         }
+    }
+
+    #[test]
+    fn while_a_policy_is_not_known_only_mail_that_needs_none_goes() {
+        let set = crate::mx::HostSet::of([]);
+        let mx = Host { name: host("mx.example"), preference: 10, addresses: Vec::new(), set };
+        let demand = HostDane::Demand { base: host("mx.example"), demand: Demand::Encrypted };
+        let (signed, plain) = ((mx.clone(), demand), (mx, HostDane::None));
+        let both = vec![signed.clone(), plain.clone()];
+        assert_eq!(without_policy(both.clone(), TlsMode::Published), Ok(vec![signed]));
+        assert_eq!(without_policy(vec![plain], TlsMode::Published), Err(Unresolved::PolicyUnknown));
+        assert_eq!(without_policy(both.clone(), TlsMode::Verify), Ok(both));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
     config::ConfigSource,
     delivery::{Hosts, Store},
     dns::{Dns, Exchangers},
-    mta_sts::Policies,
+    mta_sts::{Policies, Unknown},
     site::{PutOff, Stop},
     tls_report::TlsReports,
 };
@@ -216,7 +216,10 @@ impl LiveHosts {
         let found = self.dns.vouched_hosts(domain, self.mx_port, to);
         let (found, kept) = tokio::join!(found, self.policies.of(domain, to));
         let Exchangers { hosts, is_proven } = found?;
-        let mut kept = kept.map_err(|_| Unresolved::PolicyUnknown)?;
+        let (hosts, mut kept) = match kept {
+            Ok(kept) => (hosts, kept),
+            Err(Unknown) => (tls_policy::without_policy(hosts, mode)?, None),
+        };
         let mut found = self.allowed(hosts.clone(), mode, kept.as_deref());
         // RFC 8461 5.1: the domain may have other hosts by now, and another policy.
         if matches!(found, Err(Unresolved::NotInPolicy(_))) {

@@ -15,7 +15,7 @@ use postrider_core::{
     outcome::{self, Again, Context, Ended, Failure, Next, Ruling, Tally},
     shape::{Change, Feedback, reply::Asked},
 };
-use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind};
+use postrider_mail::{FarReply, HostName, Outcome, OutcomeKind, TlsRequirement};
 use postrider_queue::{Claimed, limit::Limiter};
 use postrider_smtp::client::{Answer, Answered, Transaction};
 use tokio::time::Instant;
@@ -111,10 +111,13 @@ impl Attempt {
         self.ended.iter().any(|one| one.outcome.kind == OutcomeKind::Deferred)
     }
 
-    /// No host was found. Where that may change, the others of the lane needn't ask before `wait` is over.
+    /// No host was found. Where that may change, the others of the lane needn't ask before `wait` is over; unless it is for what this
+    /// message asks of hosts, which says nothing of the others.
     pub fn unresolved(claimed: &Claimed, why: &Unresolved, wait: Duration) -> Self {
         let numbers: Vec<u32> = claimed.delivery.recipients.iter().map(|one| one.number).collect();
-        let suspended = (why.kind() == OutcomeKind::Deferred).then_some(wait.min(UNRESOLVED_WAIT_MAX));
+        let is_for_all =
+            why.kind() == OutcomeKind::Deferred && claimed.delivery.tls() != TlsRequirement::Required;
+        let suspended = is_for_all.then_some(wait.min(UNRESOLVED_WAIT_MAX));
         Self { suspended, ..Self::without_far_side(outcome::unresolved(&numbers, why)) }
     }
 }

@@ -28,8 +28,9 @@ pub(super) struct PaceGate {
 #[derive(Default)]
 struct State {
     pace: Pace,
-    /// Of mail that isn't urgent.
     turns: Turns<Lane>,
+    /// Of urgent mail, which waits behind no other.
+    urgent_turns: Turns<Lane>,
 }
 
 impl PaceGate {
@@ -71,7 +72,8 @@ impl PaceGate {
         (state.pace.slower(self.clock.now()), state.pace.per_second())
     }
 
-    /// How long mail stays away that the pace lets wait: behind the others of the site that do, unless it is urgent.
+    /// How long mail stays away that the pace lets wait: behind the others of the site that do; if it is urgent, only
+    /// behind those that are as well.
     pub(super) fn put_off(&self, who: Who<'_>) -> PutOff {
         self.state().put_off(who, self.clock.now())
     }
@@ -99,12 +101,9 @@ impl State {
     fn put_off(&mut self, who: Who<'_>, now: Mono) -> PutOff {
         let wait = self.look(who, now).err().unwrap_or_default().max(Duration::from_millis(1));
         let few = self.pace.few();
-        let wait = if who.is_urgent() {
-            wait
-        } else {
-            let share = self.pace.per_message().saturating_mul(few);
-            self.turns.of(who.lane.clone(), now, now.after(wait), share).since(now)
-        };
+        let turns = if who.is_urgent() { &mut self.urgent_turns } else { &mut self.turns };
+        let share = self.pace.per_message().saturating_mul(few);
+        let wait = turns.of(who.lane.clone(), now, now.after(wait), share).since(now);
         PutOff { limited: Limited { limiter: Limiter::Pace, wait, few }, is_for_all: false }
     }
 }
@@ -125,18 +124,32 @@ mod tests {
         state.put_off(Who { lane, urgency: lane.class }, now).limited.wait
     }
 
-    #[test]
-    fn a_bounce_waits_behind_no_lanes_turn() {
+    /// A pace of less than a message a second, and the time it has that at.
+    fn slow() -> (State, Mono) {
         let (mut state, now) = (State::default(), Mono::from_start(Duration::from_secs(5)));
-        // From one message a second down to less.
         for round in 0..5 {
             state.pace.slower(now.after(Duration::from_secs(round)));
         }
-        let now = now.after(Duration::from_secs(5));
-        let lanes = (0..30).map(|n| lane(Class::Bulk, &format!("d{n}.example")));
-        let waits: Vec<Duration> = lanes.map(|lane| wait(&mut state, &lane, now)).collect();
+        (state, now.after(Duration::from_secs(5)))
+    }
+
+    fn waits(state: &mut State, class: Class, now: Mono) -> Vec<Duration> {
+        (0..30).map(|n| wait(state, &lane(class, &format!("d{n}.example")), now)).collect()
+    }
+
+    #[test]
+    fn a_bounce_waits_behind_no_lanes_turn() {
+        let (mut state, now) = slow();
+        let waits = waits(&mut state, Class::Bulk, now);
         assert!(waits[29] > Duration::from_secs(20), "{waits:?}");
         let bounce = wait(&mut state, &lane(Class::Transactional, "far.example"), now);
         assert!(bounce < Duration::from_secs(1), "{bounce:?}");
+    }
+
+    #[test]
+    fn urgent_lanes_come_one_behind_the_other() {
+        let (mut state, now) = slow();
+        let waits = waits(&mut state, Class::Transactional, now);
+        assert!(waits.is_sorted() && waits[29] > Duration::from_secs(20), "{waits:?}");
     }
 }
