@@ -40,13 +40,13 @@ async fn certificates(signing: &mut Signing) {
     let own = certs::self_signed("mx.selfsigned.dane").unwrap();
     signing.domain("selfsigned", Some(own.server), &[&of_another()]).await;
     let authority = Authority::new().unwrap();
-    let sha1 = authority.issue_odd("mx.sha1.dane", Odd::Sha1).unwrap();
+    let sha1 = authority.issue_odd("mx.sha1.dane", Odd::Sha1).await.unwrap();
     signing.domain("sha1", Some(sha1.server.clone()), &[&of_certificate(&sha1)]).await;
-    let version1 = authority.issue_odd("mx.version1.dane", Odd::Version1).unwrap();
+    let version1 = authority.issue_odd("mx.version1.dane", Odd::Version1).await.unwrap();
     signing.domain("version1", Some(version1.server.clone()), &[&of_certificate(&version1)]).await;
     let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap();
     let of_root = format!("2 0 0 {}", root.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let sha1_path = authority.issue_odd("mx.path.dane", Odd::Sha1).unwrap();
+    let sha1_path = authority.issue_odd("mx.path.dane", Odd::Sha1).await.unwrap();
     signing.domain("path", Some(sha1_path.server), &[&of_root]).await;
     let old = certs::self_signed("other.example").unwrap();
     signing.domain("old", Some(certs::tls12_only(&old).unwrap()), &[&of_certificate(&old)]).await;

@@ -79,6 +79,15 @@ impl Bed {
         self.world.relay_with(setup).await.unwrap();
     }
 
+    /// A relay that has far.example's enforced policy, and by it has mailed there.
+    async fn with_policy_fetched(&mut self) {
+        let tls = self.good("far.example");
+        self.enforcing("far.example", Some(tls)).await;
+        self.relay().await;
+        self.send("far.example").await;
+        assert!(self.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    }
+
     /// What an attacker on the way takes: the policy's host, and the TLS of the first far side.
     async fn attack(&mut self) {
         self.policies.clear();
@@ -129,7 +138,7 @@ async fn an_enforced_policy_lets_mail_go_to_its_hosts_with_good_certificates_onl
     bed.enforcing("selfsigned.example", Some(certs::self_signed("mx.selfsigned.example").unwrap().server))
         .await;
     for (name, odd) in [("sha1.example", Odd::Sha1), ("version1.example", Odd::Version1)] {
-        let tls = bed.authority.issue_odd(&format!("mx.{name}"), odd).unwrap().server;
+        let tls = bed.authority.issue_odd(&format!("mx.{name}"), odd).await.unwrap().server;
         bed.enforcing(name, Some(tls)).await;
     }
     bed.enforcing("stripped.example", None).await;
@@ -202,11 +211,7 @@ async fn a_policy_in_testing_or_that_can_not_be_had_holds_nothing_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_was_fetched_outlives_its_host_its_record_and_the_relay() {
     let mut bed = Bed::new().await;
-    let tls = bed.good("far.example");
-    bed.enforcing("far.example", Some(tls)).await;
-    bed.relay().await;
-    bed.send("far.example").await;
-    assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    bed.with_policy_fetched().await;
     // An attacker: no policy host, no record, no TLS.
     bed.world.dns.fail("_mta-sts.far.example", None, Fault::ServFail);
     bed.attack().await;
@@ -225,11 +230,7 @@ async fn a_policy_that_was_fetched_outlives_its_host_its_record_and_the_relay() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_while_a_relay_starts_is_no_downgrade() {
     let mut bed = Bed::new().await;
-    let tls = bed.good("far.example");
-    bed.enforcing("far.example", Some(tls)).await;
-    bed.relay().await;
-    bed.send("far.example").await;
-    assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    bed.with_policy_fetched().await;
     bed.attack().await;
     let id = bed.send("far.example").await;
     bed.waits(&id, "far.example", "offers no TLS").await;
@@ -249,11 +250,7 @@ async fn a_store_that_is_away_while_a_relay_starts_is_no_downgrade() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_outlives_a_relay_while_any_one_shard_is_away() {
     let mut bed = Bed::of(World::with_shards(2).await.unwrap());
-    let tls = bed.good("far.example");
-    bed.enforcing("far.example", Some(tls)).await;
-    bed.relay().await;
-    bed.send("far.example").await;
-    assert!(bed.world.arrival("b@far.example", SOON).await.unwrap().is_tls);
+    bed.with_policy_fetched().await;
     bed.attack().await;
     for away in 0..2 {
         bed.world.relays[0].stop().await.unwrap();

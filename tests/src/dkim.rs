@@ -1,13 +1,12 @@
 //! Keys that sign in tests, and the records that their public halves are published by.
 //! **Owns:** these, and the manifests that name them. **Never:** verifies anything.
 
-use std::{path::Path, process::Stdio};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use tokio::process::Command;
 
-use crate::manifests;
+use crate::{manifests, openssl::openssl};
 
 /// A key of 2048 bits.
 pub const RSA: &str = include_str!("../../relay/core/src/dkim/fixtures/rsa.pem");
@@ -41,8 +40,10 @@ impl Keys {
 
     /// Two that nobody has seen before.
     pub async fn fresh() -> Result<Self> {
-        let rsa = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).await?;
-        let ed25519 = openssl(&["genpkey", "-algorithm", "ED25519"]).await?;
+        let here = Path::new(".");
+        let rsa =
+            openssl(here, &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).await?;
+        let ed25519 = openssl(here, &["genpkey", "-algorithm", "ED25519"]).await?;
         Ok(Self { rsa: String::from_utf8(rsa)?, ed25519: String::from_utf8(ed25519)? })
     }
 
@@ -55,10 +56,9 @@ impl Keys {
     pub async fn records(&self, domain: &str, folder: &Path) -> Result<Vec<(String, String)>> {
         let mut records = Vec::new();
         for (selector, pem) in [("rsa", &self.rsa), ("ed25519", &self.ed25519)] {
-            let path = folder.join(format!("{selector}.pem"));
-            std::fs::write(&path, pem)?;
-            let file = path.to_string_lossy();
-            let public = openssl(&["pkey", "-pubout", "-outform", "DER", "-in", &file]).await?;
+            let file = format!("{selector}.pem");
+            std::fs::write(folder.join(&file), pem)?;
+            let public = openssl(folder, &["pkey", "-pubout", "-outform", "DER", "-in", &file]).await?;
             // RFC 8463 4.2: of an Ed25519 key the record has the 32 bytes at its end only.
             let bare = if selector == "rsa" { 0 } else { public.len().saturating_sub(32) };
             let public = BASE64_STANDARD.encode(&public[bare..]);
@@ -77,16 +77,4 @@ pub fn secret() -> String {
 /// The records of the known keys for a domain.
 pub async fn records(domain: &str, folder: &Path) -> Result<Vec<(String, String)>> {
     Keys::known().records(domain, folder).await
-}
-
-async fn openssl(arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new("openssl").args(arguments).stderr(Stdio::piped()).output().await;
-    let output = output.context("openssl runs")?;
-    ensure!(
-        output.status.success(),
-        "openssl {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(output.stdout)
 }

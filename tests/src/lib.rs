@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod manifests;
 pub mod metrics;
 pub mod mounted;
+mod openssl;
 pub mod operator;
 pub mod policy_host;
 pub mod ports;

@@ -1,9 +1,9 @@
 //! Certificates as old mail servers still have them, that no library here makes: by the `openssl` command.
 //! **Owns:** a signature by SHA-1, version 1. **Never:** a certificate that clients should believe.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{fs, sync::Arc};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use rcgen::KeyPair;
 use rustls::{
     ServerConfig,
@@ -12,6 +12,7 @@ use rustls::{
 };
 
 use super::{Authority, Certificate};
+use crate::openssl::openssl;
 
 /// What is odd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Odd {
 
 impl Authority {
     /// A certificate for this name that is odd.
-    pub fn issue_odd(&self, name: &str, odd: Odd) -> Result<Certificate> {
+    pub async fn issue_odd(&self, name: &str, odd: Odd) -> Result<Certificate> {
         let folder = tempfile::tempdir()?;
         let at = |file: &str| folder.path().join(file);
         let key = KeyPair::generate()?;
@@ -33,14 +34,14 @@ impl Authority {
         fs::write(at("ca.key"), self.issuer.key().serialize_pem())?;
         fs::write(at("names"), format!("subjectAltName=DNS:{name}\n"))?;
         let subject = format!("/CN={name}");
-        openssl(folder.path(), &["req", "-new", "-key", "key.pem", "-subj", &subject, "-out", "csr"])?;
+        openssl(folder.path(), &["req", "-new", "-key", "key.pem", "-subj", &subject, "-out", "csr"]).await?;
         let sign = ["x509", "-req", "-in", "csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "7"];
         // Without extensions it makes version 1.
         let how: &[&str] = match odd {
             Odd::Sha1 => &["-sha1", "-extfile", "names"],
             Odd::Version1 => &["-sha256"],
         };
-        openssl(folder.path(), &[&sign, how, &["-days", "30", "-out", "cert.pem"]].concat())?;
+        openssl(folder.path(), &[&sign, how, &["-days", "30", "-out", "cert.pem"]].concat()).await?;
         let certificate = fs::read_to_string(at("cert.pem"))?;
         let der = CertificateDer::from_pem_slice(certificate.as_bytes())?;
         let server = unchecked(der.clone(), &key)?;
@@ -55,16 +56,4 @@ fn unchecked(der: CertificateDer<'static>, key: &KeyPair) -> Result<Arc<ServerCo
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(key)))))
-}
-
-fn openssl(folder: &Path, arguments: &[&str]) -> Result<()> {
-    let output = Command::new("openssl").args(arguments).current_dir(folder).output();
-    let output = output.context("openssl runs")?;
-    ensure!(
-        output.status.success(),
-        "openssl {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }
